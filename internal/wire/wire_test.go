@@ -83,35 +83,43 @@ func TestReaderRefuses(t *testing.T) {
 		want error
 	}{
 		{
-			"a boolean of 2", []byte{2},
+			"a boolean of 2",
+			[]byte{2},
 			func(r *wire.Reader) { r.Bool() }, wire.ErrNotCanonical,
 		},
 		{
-			"text that is not UTF-8", []byte{0, 0, 0, 1, 0xff},
+			"text that is not UTF-8",
+			[]byte{0, 0, 0, 1, 0xff},
 			func(r *wire.Reader) { r.Str(9) }, wire.ErrNotCanonical,
 		},
 		{
-			"a length above the bound", []byte{0, 0, 0, 3, 1, 2, 3},
+			"a length above the bound",
+			[]byte{0, 0, 0, 3, 1, 2, 3},
 			func(r *wire.Reader) { r.Var(2) }, wire.ErrTooLong,
 		},
 		{
-			"a length of 4 GiB", []byte{255, 255, 255, 255},
+			"a length of 4 GiB",
+			[]byte{255, 255, 255, 255},
 			func(r *wire.Reader) { r.Var(1 << 20) }, wire.ErrTooLong,
 		},
 		{
-			"a length beyond the input", []byte{0, 0, 0, 3, 1},
+			"a length beyond the input",
+			[]byte{0, 0, 0, 3, 1},
 			func(r *wire.Reader) { r.Var(9) }, wire.ErrTruncated,
 		},
 		{
-			"more items than allowed", []byte{0, 0, 0, 3},
+			"more items than allowed",
+			[]byte{0, 0, 0, 3},
 			func(r *wire.Reader) { r.Count(2, 1) }, wire.ErrTooLong,
 		},
 		{
-			"more items than bytes", []byte{0, 0, 0, 3, 1, 2},
+			"more items than bytes",
+			[]byte{0, 0, 0, 3, 1, 2},
 			func(r *wire.Reader) { r.Count(9, 1) }, wire.ErrTruncated,
 		},
 		{
-			"a negative bound", []byte{0, 0, 0, 0},
+			"a negative bound",
+			[]byte{0, 0, 0, 0},
 			func(r *wire.Reader) { r.Var(-1) }, wire.ErrTooLong,
 		},
 	}
