@@ -1,0 +1,61 @@
+package tidy_test
+
+// ranks is the import table: a package imports packages of lower ranks only, never one of its
+// own rank. A package that is missing here fails the test: adding one is a decision, recorded
+// in docs/adr where it departs from the design.
+func ranks() [][]string {
+	return [][]string{
+		{"internal/wire", "internal/merkle", "internal/vectors"},
+		{"."},
+		{"migrations"},
+		{"internal/store", "internal/peer"},
+		{"cosi"},
+		{"cosi/sign", "ilp", "iso20022", "kyc"},
+		{"terms"},
+		{"validator"},
+		{"validator/rules"},
+		{"ledger"},
+		{"ledger/book", "ledger/ledgertest"},
+		{"chain"},
+		{"chain/state", "chain/bft"},
+		{"chain/follow"},
+		{"chain/member"},
+		{"connector"},
+		{"payment"},
+		{"ledger-adapters/chainledger", "ledger-adapters/kafkaledger", "api"},
+		{"internal/sim"},
+		{"cmd/cypherlink", "internal/tidy"},
+	}
+}
+
+// banned names imports that the ranks would allow, with the reason.
+func banned() map[string]map[string]string {
+	noKeys := "it asks for signatures through a port and never holds a key"
+	noState := "consensus does not know what it orders"
+	return map[string]map[string]string{
+		"terms":        {"cosi/sign": noKeys},
+		"validator":    {"cosi/sign": noKeys},
+		"ledger":       {"cosi/sign": noKeys, "validator/rules": "a ledger checks verdicts, it makes none"},
+		"chain":        {"cosi/sign": noKeys},
+		"chain/state":  {"cosi/sign": noKeys},
+		"chain/follow": {"cosi/sign": noKeys, "chain/bft": "a follower takes no part in consensus"},
+		"chain/bft":    {"ledger": noState, "terms": noState, "validator": noState},
+	}
+}
+
+// shells are the files that may own goroutines, clocks, files and sockets. A name that ends
+// in a slash stands for a whole folder without a pure core.
+func shells() []string {
+	return []string{
+		"internal/store/", "internal/peer/", "internal/vectors/", "migrations/", "cmd/",
+		"api/", "ledger-adapters/", "ledger/book/", "ledger/ledgertest/", "chain/member/",
+		"internal/tidy/",
+		"ledger/ledger.go", // the published contract, whose calls take a context
+	}
+}
+
+// shellOnly are the packages that only a shell file may import.
+func shellOnly() []string { return []string{"internal/store", "internal/peer", "cosi/sign"} }
+
+// onlyFrom are the packages that one place alone may import.
+func onlyFrom() map[string]string { return map[string]string{"validator/rules": "cmd/"} }
