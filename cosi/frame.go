@@ -43,6 +43,11 @@ const (
 	LaneUpdate     Type = 0x13
 )
 
+// ofEpoch tells whether the committee's epoch is part of frames of this type.
+func (t Type) ofEpoch() bool {
+	return t == Vote || t == Timeout || t == Proposal || t == Availability
+}
+
 // Frame is what is signed, whatever the message: 134 bytes of fixed layout. It is the same
 // for every signer, so BLS signatures over it add up.
 type Frame struct {
@@ -90,8 +95,23 @@ func DecodeFrame(b []byte) (Frame, error) {
 	if err := r.End(); err != nil {
 		return Frame{}, fmt.Errorf("%w: %w", ErrFrame, err)
 	}
-	if string(magic[:]) != frameMagic || f.Type < Checkpoint || f.Type > LaneUpdate {
-		return Frame{}, fmt.Errorf("type %#x: %w", uint8(f.Type), ErrFrame)
+	if string(magic[:]) != frameMagic {
+		return Frame{}, fmt.Errorf("magic %q: %w", magic[:], ErrFrame)
+	}
+	if err := f.Valid(); err != nil {
+		return Frame{}, err
 	}
 	return f, nil
+}
+
+// Valid reports ErrFrame for a type that is not in the list, and for an epoch in a type that
+// has none. Such a frame is neither signed nor verified.
+func (f Frame) Valid() error {
+	if f.Type < Checkpoint || f.Type > LaneUpdate {
+		return fmt.Errorf("type %#x: %w", uint8(f.Type), ErrFrame)
+	}
+	if f.Epoch != 0 && !f.Type.ofEpoch() {
+		return fmt.Errorf("type %#x, epoch %d: %w", uint8(f.Type), f.Epoch, ErrFrame)
+	}
+	return nil
 }
