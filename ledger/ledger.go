@@ -1,0 +1,51 @@
+package ledger
+
+import (
+	"context"
+	"iter"
+
+	"github.com/cypherlink/cypherlink"
+)
+
+// Cursor is a position in a ledger's sequence of events. Zero is before the first.
+type Cursor uint64
+
+// Receipt is a final fact about one custody, as one ledger tells it.
+type Receipt struct {
+	Ledger  cypherlink.LedgerID
+	Custody Custody
+	// Sequence is the ledger's own number of the event that led to this state, from 1.
+	Sequence uint64
+	// TimeMS is the ledger's time of that event, in milliseconds since 1970, UTC.
+	TimeMS int64
+	// Evidence lets a third party check the receipt: a finality proof on the chain, the
+	// operator's signed record elsewhere. The adapter that returns it has verified it.
+	Evidence []byte
+}
+
+// Event is a receipt at its place in the ledger's sequence.
+type Event struct {
+	Cursor  Cursor
+	Receipt Receipt
+}
+
+// Ledger is the published contract: a ledger that can hold custody. Every implementation
+// passes ledgertest. Whatever it returns is final and verified.
+type Ledger interface {
+	// Submit hands in a signed command and returns the receipt of its effect once that is
+	// final. A repeated command has no further effect and is answered with the receipt that
+	// stands. A refusal is a *cypherlink.Error with one of this package's codes, and nothing
+	// moved. Any other error, and the end of ctx, leave the outcome unknown: the caller asks
+	// Lookup or submits the same command again.
+	Submit(ctx context.Context, command *SignedCommand) (Receipt, error)
+	// Lookup returns the latest final receipt of a custody. Of a custody that the ledger does
+	// not have it returns a receipt in state Absent, whose custody has the id alone, whose
+	// sequence is the ledger's last, and whose TimeMS is the ledger's present final time: at
+	// or after the expiry, a Prepare of it will never be accepted any more. An absent
+	// custody's receipt has evidence too.
+	Lookup(ctx context.Context, id CustodyID) (Receipt, error)
+	// Events yields every final event after the cursor, in order and without a gap, and then
+	// waits for the next one until ctx ends. An error ends the sequence; the caller begins
+	// again at the last cursor that it has dealt with.
+	Events(ctx context.Context, after Cursor) iter.Seq2[Event, error]
+}

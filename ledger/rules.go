@@ -1,0 +1,213 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/validator"
+)
+
+// ErrRepeated means that the command's effect stands already: the ledger answers with the
+// stored receipt, and nothing changes.
+var ErrRepeated = errors.New("ledger: the command has taken effect before")
+
+// Charter is what the rules of one ledger rest on. It comes from genesis, later from the
+// registry on the chain.
+type Charter struct {
+	Network cypherlink.NetworkID
+	Ledger  cypherlink.LedgerID
+	// MinExpiry is the least time, in seconds, that a Prepare must leave before its expiry.
+	MinExpiry int64
+	// Policies holds the approval that each asset of this ledger asks for.
+	Policies map[cypherlink.Asset]validator.Policy
+	// Keys holds the identity keys of those who may speak now.
+	Keys validator.Keys
+}
+
+// Book is what the rules read and change. Reads see the effect of earlier writes.
+type Book interface {
+	// Balance is what the account holds of the asset; ok tells whether it is open in it.
+	Balance(account cypherlink.Account, asset cypherlink.Asset) (amount cypherlink.Amount, ok bool, err error)
+	// Custody is the record under the id; ok tells whether there is one.
+	Custody(id CustodyID) (custody Custody, ok bool, err error)
+	// Locked tells whether any custody, whatever its state, was ever made under the condition.
+	Locked(condition cypherlink.Condition) (bool, error)
+	// Write stores the custody and moves its amount as its state says: Prepared from the
+	// debit account into custody, Confirmed on to the credit account, Returned back. The
+	// rules have checked that the debit account covers it and that the credit account can
+	// take it.
+	Write(custody Custody) error
+}
+
+// Apply checks the command under the charter at ledger time nowMS (milliseconds since 1970)
+// and writes its effect. The caller has verified the signature, and has returned every
+// custody whose expiry has come (Expire) before. The error is nil, a refusal with a code of
+// this package, ErrRepeated with the custody that stands, or an error of the book.
+func (c *Charter) Apply(book Book, nowMS int64, command *SignedCommand) (Custody, error) {
+	if command.Network != c.Network || command.Ledger != c.Ledger {
+		return Custody{}, refuse(CodeMalformed, "the command is for another ledger", nil)
+	}
+	if _, ok := c.Keys.Key(command.Signer); !ok {
+		return Custody{}, refuse(CodeUnknownSigner, "the signer is not registered here", nil)
+	}
+	switch body := command.Command.(type) {
+	case *Prepare:
+		return c.prepare(book, nowMS, command.Signer, body)
+	case *Confirm:
+		return confirm(book, nowMS, body)
+	case *Return:
+		return giveBack(book, nowMS, command.Signer, body)
+	default:
+		return Custody{}, refuse(CodeMalformed, "the command is of no known kind", nil)
+	}
+}
+
+// Expire returns the custody if it is prepared and its expiry has come at nowMS; changed
+// tells whether it did.
+func Expire(book Book, nowMS int64, id CustodyID) (custody Custody, changed bool, err error) {
+	custody, ok, err := book.Custody(id)
+	if err != nil {
+		return Custody{}, false, err
+	}
+	if !ok || custody.State != Prepared || !custody.Expired(nowMS) {
+		return custody, false, nil
+	}
+	custody.State = Returned
+	return custody, true, book.Write(custody)
+}
+
+func (c *Charter) prepare(
+	book Book, nowMS int64, signer cypherlink.ParticipantID, p *Prepare,
+) (Custody, error) {
+	leg := p.Subject.Fields
+	want := Custody{ID: p.Custody(c.Network), Subject: p.Subject, Packet: p.Packet, State: Prepared}
+	if err := c.wellFormed(p); err != nil {
+		return Custody{}, err
+	}
+	policy, known := c.Policies[leg.Asset]
+	switch {
+	case !known:
+		return Custody{}, refuse(CodeUnknownAsset, "this ledger does not carry the asset", nil)
+	case signer != leg.Debit.Owner:
+		return Custody{}, refuse(CodeNotAllowed, "only the owner of the debit account may prepare", nil)
+	}
+	standing, ok, err := book.Custody(want.ID)
+	if err != nil {
+		return Custody{}, err
+	}
+	if ok {
+		if standing.Subject != want.Subject || !bytes.Equal(standing.Packet, want.Packet) {
+			return Custody{}, refuse(CodeCustodyDiffers, "the custody exists with other content", nil)
+		}
+		return standing, ErrRepeated
+	}
+	if locked, err := book.Locked(p.Subject.Condition); err != nil {
+		return Custody{}, err
+	} else if locked {
+		return Custody{}, refuse(CodeConditionUsed, "the condition was used on this ledger before", nil)
+	}
+	if leg.Expiry-nowMS/1000 < c.MinExpiry || want.Expired(nowMS) {
+		return Custody{}, refuse(CodeExpiry, "the expiry is too near", nil)
+	}
+	if err := policy.Check(c.Network, p.Subject, p.Verdicts, c.Keys, nowMS/1000); err != nil {
+		return Custody{}, refuse(CodeNotApproved, "the asset's validators have not approved this", err)
+	}
+	if err := covered(book, want); err != nil {
+		return Custody{}, err
+	}
+	return want, book.Write(want)
+}
+
+// wellFormed checks what needs neither book nor keys.
+func (c *Charter) wellFormed(p *Prepare) error {
+	leg := p.Subject.Fields
+	switch {
+	case leg.Asset.Ledger != c.Ledger:
+		return refuse(CodeUnknownAsset, "the asset is on another ledger", nil)
+	case leg.Amount <= 0:
+		return refuse(CodeMalformed, "the amount is not positive", nil)
+	case leg.Debit == leg.Credit:
+		return refuse(CodeMalformed, "debit and credit account are the same", nil)
+	case p.Subject.Condition == cypherlink.Condition{}:
+		return refuse(CodeMalformed, "the condition is missing", nil)
+	case len(p.Packet) > MaxPacket:
+		return refuse(CodeMalformed, "the packet is too large", nil)
+	}
+	return nil
+}
+
+// covered checks both accounts: the debit account covers the amount, the credit account is
+// open. That the credit account can hold the amount too follows from the asset's total, which
+// never exceeds the range of an Amount.
+func covered(book Book, c Custody) error {
+	leg := c.Leg()
+	balance, ok, err := book.Balance(leg.Debit, leg.Asset)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return refuse(CodeUnknownAccount, "the debit account is not open in this asset", nil)
+	}
+	if _, ok, err = book.Balance(leg.Credit, leg.Asset); err != nil {
+		return err
+	} else if !ok {
+		return refuse(CodeUnknownAccount, "the credit account is not open in this asset", nil)
+	}
+	if balance < leg.Amount {
+		return refuse(CodeFunds, "the debit account does not cover the amount",
+			fmt.Errorf("balance %d, amount %d", balance, leg.Amount))
+	}
+	return nil
+}
+
+func confirm(book Book, nowMS int64, body *Confirm) (Custody, error) {
+	c, ok, err := book.Custody(body.ID)
+	switch {
+	case err != nil:
+		return Custody{}, err
+	case !ok:
+		return Custody{}, refuse(CodeUnknownCustody, "there is no such custody", nil)
+	case !c.Subject.Condition.FulfilledBy(body.Preimage):
+		return Custody{}, refuse(CodePreimage, "the preimage does not fulfil the condition", nil)
+	}
+	// The state comes before the expiry: a repeated confirm succeeds whatever the time is.
+	switch c.State {
+	case Confirmed:
+		return c, ErrRepeated
+	case Returned:
+		return Custody{}, refuse(CodeAlreadyReturned, "the custody was returned", nil)
+	case Prepared, Absent:
+	}
+	if c.Expired(nowMS) {
+		return Custody{}, refuse(CodeExpired, "the custody has expired", nil)
+	}
+	c.State, c.Preimage = Confirmed, body.Preimage
+	return c, book.Write(c)
+}
+
+func giveBack(
+	book Book, nowMS int64, signer cypherlink.ParticipantID, body *Return,
+) (Custody, error) {
+	c, ok, err := book.Custody(body.ID)
+	if err != nil {
+		return Custody{}, err
+	}
+	if !ok {
+		return Custody{}, refuse(CodeUnknownCustody, "there is no such custody", nil)
+	}
+	switch c.State {
+	case Returned:
+		return c, ErrRepeated
+	case Confirmed:
+		return Custody{}, refuse(CodeAlreadyPaid, "the custody was confirmed", nil)
+	case Prepared, Absent:
+	}
+	if !c.Expired(nowMS) && signer != c.Leg().Credit.Owner {
+		return Custody{}, refuse(CodeNotAllowed,
+			"before the expiry only the owner of the credit account may return", nil)
+	}
+	c.State = Returned
+	return c, book.Write(c)
+}
