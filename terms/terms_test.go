@@ -92,8 +92,12 @@ func TestValid(t *testing.T) {
 		{"the payer pays itself", change(oneAsset, func(x *terms.Terms) {
 			x.Payee, x.Legs[0].Credit.Owner = x.Payer, x.Payer
 		}), false},
-		{"the connector is the payer", change(mainJob, func(x *terms.Terms) { x.Connector = x.Payer }), false},
-		{"the connector is the payee", change(mainJob, func(x *terms.Terms) { x.Connector = x.Payee }), false},
+		{"the connector is the payer", change(mainJob, func(x *terms.Terms) {
+			x.Connector = x.Payer
+		}), false},
+		{"the connector is the payee", change(mainJob, func(x *terms.Terms) {
+			x.Connector = x.Payee
+		}), false},
 		{"no leg", change(oneAsset, func(x *terms.Terms) { x.Legs = nil }), false},
 		{"a connector with one leg", change(mainJob, func(x *terms.Terms) { x.Legs = x.Legs[:1] }), false},
 		{"two legs without a connector", change(oneAsset, func(x *terms.Terms) {
@@ -214,7 +218,7 @@ func TestDecodeRefusesOtherLengths(t *testing.T) {
 	if len(b) > terms.MaxSize {
 		t.Fatalf("%d bytes, more than MaxSize", len(b))
 	}
-	for n := range len(b) {
+	for n := range b {
 		if _, err := terms.Decode(b[:n]); !errors.Is(err, terms.ErrTerms) {
 			t.Fatalf("the first %d bytes: %v", n, err)
 		}
