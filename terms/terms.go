@@ -19,7 +19,10 @@ import (
 // ErrTerms means that terms are malformed or contradict themselves.
 var ErrTerms = errors.New("terms: not acceptable")
 
-const termsDomain wire.Domain = "cypherlink/terms/v1"
+const (
+	termsDomain wire.Domain = "cypherlink/terms/v1"
+	draftDomain wire.Domain = "cypherlink/terms-draft/v1"
+)
 
 // MaxSize bounds the canonical bytes of terms.
 const MaxSize = 1024
@@ -131,6 +134,14 @@ func (l Leg) valid(debit, credit cypherlink.ParticipantID) error {
 // Hash identifies the terms: every field is under it.
 func (t *Terms) Hash() cypherlink.Hash {
 	return wire.Sum(termsDomain, t.Encode())
+}
+
+// Draft identifies everything but the condition. It is the private content of the payer's
+// packet: the condition derives from the packet, and so from the draft.
+func (t *Terms) Draft() cypherlink.Hash {
+	draft := *t
+	draft.Condition = cypherlink.Condition{}
+	return wire.Sum(draftDomain, draft.Encode())
 }
 
 // Encode is the canonical form, at most MaxSize bytes.
