@@ -1,0 +1,249 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+const (
+	queueLength      = 1024 // Updates that wait in line; further callers wait to get in
+	batchLength      = 256  // Updates in one transaction
+	attempts         = 4    // tries of a batch that the engine asks to repeat
+	incarnationShift = 40   // an outbox id is (incarnation, number within it)
+)
+
+// errAbandoned stands for a callback that panicked or ended its goroutine.
+var errAbandoned = errors.New("store: the callback did not return")
+
+// job is one Update in line. Its caller and the writer hand it to and fro: the writer gives
+// the turn, the caller runs its callback and says how it went, the writer says the outcome.
+type job struct {
+	gone <-chan struct{} // the caller has left; nil as soon as it has had a turn
+	turn chan *Tx
+	ran  chan error
+	done chan error // has room for one, so that the writer never waits for a caller
+	// of the current attempt:
+	tx      *Tx
+	err     error
+	settled bool // err stands; there is no further attempt
+}
+
+func newJob(gone <-chan struct{}) *job {
+	return &job{gone: gone, turn: make(chan *Tx), ran: make(chan error), done: make(chan error, 1)}
+}
+
+// run is the caller's half of a turn. The writer gets its answer even when fn panics or
+// calls runtime.Goexit, which then takes its course on the caller's goroutine.
+func (j *job) run(tx *Tx, fn func(*Tx) error) {
+	err := errAbandoned
+	defer func() {
+		tx.over = true
+		j.ran <- err
+	}()
+	err = fn(tx)
+}
+
+// verdict is what became of a transaction.
+type verdict int
+
+const (
+	committed verdict = iota
+	refused           // it failed and wrote nothing; the session lives
+	repeat            // the transaction failed through no fault of its own: again
+	lost              // the session is gone, or the outcome is not known
+)
+
+// writer is the goroutine that owns the writing session.
+type writer struct {
+	store *Store
+	db    *database
+	next  int64 // the last outbox id given out
+	batch []*job
+	cause error // why the last attempt is repeated
+}
+
+// run takes batches until the store is closed or broken, then says why.
+func (w *writer) run() {
+	s := w.store
+	defer close(s.stopped)
+	for {
+		select {
+		case <-s.closing:
+			s.why = ErrClosed
+			return
+		case j := <-s.jobs:
+			w.gather(j)
+			if err := w.commit(); err != nil {
+				s.why = fmt.Errorf("%w: %w", ErrBroken, err)
+				w.answer(s.why)
+				return
+			}
+		}
+	}
+}
+
+// gather makes a batch of first and whoever stands in line behind it.
+func (w *writer) gather(first *job) {
+	w.batch = append(w.batch[:0], first)
+	for len(w.batch) < batchLength {
+		select {
+		case j := <-w.store.jobs:
+			w.batch = append(w.batch, j)
+		default:
+			return
+		}
+	}
+}
+
+// commit runs the batch to its end and answers everybody in it. Its error means that the
+// database is lost; then nobody has been answered.
+func (w *writer) commit() error {
+	for range attempts {
+		outcome, err := w.attempt()
+		switch outcome {
+		case committed:
+			w.announce()
+			w.answer(nil)
+			return nil
+		case lost:
+			return err
+		case refused:
+			w.answer(err)
+			return nil
+		case repeat:
+			w.cause = err
+		}
+	}
+	w.answer(fmt.Errorf("tried %d times: %w", attempts, w.cause))
+	return nil
+}
+
+// answer tells each caller its own error, or err if it has none.
+func (w *writer) answer(err error) {
+	for _, j := range w.batch {
+		if j.err == nil || errors.Is(err, ErrBroken) {
+			j.err = err
+		}
+		j.done <- j.err
+	}
+	clear(w.batch)
+}
+
+// announce wakes the relays of what was committed.
+func (w *writer) announce() {
+	for _, j := range w.batch {
+		if j.err != nil {
+			continue
+		}
+		for _, queue := range j.tx.enqueued {
+			select {
+			case w.store.wake(queue) <- struct{}{}:
+			default: // a wake-up is already waiting
+			}
+		}
+	}
+}
+
+// attempt runs every callback once, in one transaction. Unless it is committed, nothing of
+// it was written, or the database is lost.
+func (w *writer) attempt() (verdict, error) {
+	if err := w.exec(w.db.begin + "; SAVEPOINT job"); err != nil {
+		return w.undo(refused, fmt.Errorf("begin: %w", err))
+	}
+	wrote := false
+	for i, j := range w.batch {
+		ran, last := w.give(j), i == len(w.batch)-1
+		if ran && j.tx.failed != nil && w.db.again(j.tx.failed) {
+			return w.undo(repeat, j.tx.failed)
+		}
+		if err := w.part(j, ran, last); err != nil {
+			return w.undo(repeat, fmt.Errorf("savepoint: %w", err))
+		}
+		wrote = wrote || j.err == nil
+	}
+	if !wrote {
+		return w.undo(refused, nil)
+	}
+	err := w.exec("COMMIT")
+	switch {
+	case err == nil:
+		return committed, nil
+	case w.db.again(err):
+		return w.undo(repeat, fmt.Errorf("commit: %w", err))
+	case w.db.certain(err):
+		return w.undo(refused, fmt.Errorf("commit: %w", w.explain(err)))
+	default:
+		return lost, fmt.Errorf("commit, outcome unknown: %w", err)
+	}
+}
+
+// part ends one callback's savepoint and begins the next one's. That it can be released
+// proves that the transaction is whole: PostgreSQL would take the COMMIT of a failed
+// transaction and quietly roll it back. SQLite may have answered the callback's error by
+// rolling back everything; then no savepoint is left, and the batch is repeated without
+// this job.
+func (w *writer) part(j *job, ran, last bool) error {
+	query := "RELEASE SAVEPOINT job"
+	switch {
+	case ran && j.err != nil:
+		query = "ROLLBACK TO SAVEPOINT job"
+	case !last:
+		query += "; SAVEPOINT job"
+	}
+	err := w.exec(query)
+	j.settled = j.settled || j.err != nil && err != nil
+	return err
+}
+
+// give lets one caller run its callback, and tells whether it did.
+func (w *writer) give(j *job) bool {
+	if j.settled {
+		return false
+	}
+	j.tx, j.err = w.newTx(), nil
+	select {
+	case <-j.gone:
+		j.settled, j.err = true, context.Canceled
+		return false
+	case j.turn <- j.tx:
+		j.gone = nil
+	}
+	j.err = <-j.ran
+	j.settled = errors.Is(j.err, errAbandoned)
+	if j.err == nil {
+		j.err = j.tx.failed
+	}
+	return true
+}
+
+// undo rolls back and returns v, if the session still answers: then nothing was written.
+// SQLite may have rolled back by itself and refuses to do it twice.
+func (w *writer) undo(v verdict, err error) (verdict, error) {
+	back := w.exec("ROLLBACK")
+	if back != nil {
+		back = w.exec("BEGIN; ROLLBACK")
+	}
+	if back != nil {
+		return lost, errors.Join(err, fmt.Errorf("rollback: %w", back))
+	}
+	return v, err
+}
+
+// exec runs control statements. They and the callbacks' statements run to their end: a
+// caller that gives up must not take the session from the others.
+func (w *writer) exec(query string) error {
+	_, err := w.db.write.conn.ExecContext(context.Background(), query)
+	return err
+}
+
+// newTx makes the transaction as one callback sees it.
+func (w *writer) newTx() *Tx {
+	return &Tx{
+		Reader: Reader{query: w.db.write.query, explain: w.explain},
+		exec:   w.db.write.exec,
+		number: func() int64 { w.next++; return w.next },
+	}
+}
+
+func (w *writer) explain(err error) error { return w.db.explain(context.Background(), err) }
