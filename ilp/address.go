@@ -69,7 +69,7 @@ func (a Address) Child(segment string) (Address, error) {
 // "g.bank10" is not within "g.bank1". A scheme alone is a prefix too.
 func (a Address) Within(prefix Address) bool {
 	rest, ok := strings.CutPrefix(string(a), string(prefix))
-	return ok && (rest == "" || rest[0] == '.') && prefix != ""
+	return ok && (rest == "" || rest[0] == '.')
 }
 
 // Below is what follows prefix and a dot, such as the token of a STREAM address; not ok unless

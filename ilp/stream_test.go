@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -169,6 +170,17 @@ func TestDecodeStreamRefuses(t *testing.T) {
 				t.Fatalf("accepted: %+v, %v", p, err)
 			}
 		})
+	}
+}
+
+func TestFrameCountIsCheckedBeforeAllocation(t *testing.T) {
+	in := unhex(t, "010c0101010003100000") // 2^20 frames
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := ilp.DecodeStream(in)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ilp.ErrStream) || used > 1<<16 {
+		t.Fatalf("%d bytes allocated, %v", used, err)
 	}
 }
 
