@@ -128,8 +128,9 @@ func TestShortRandomnessIsAnError(t *testing.T) {
 func TestSecretsDoNotPrint(t *testing.T) {
 	server, shared := ilp.ServerSecret{0xab, 171}, ilp.SharedSecret{0xab, 171}
 	var out bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&out, nil))
-	log.Info("x", slog.Any("server", server), slog.Any("shared", shared))
+	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+		slog.New(h).Info("x", slog.Any("server", server), slog.Any("shared", shared))
+	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 		fmt.Fprintf(&out, verb+verb+"\n", server, &shared)
 		fmt.Fprintf(&out, verb+"\n", struct{ S ilp.SharedSecret }{shared})
