@@ -111,8 +111,8 @@ func upTo(n int) []int {
 	return out
 }
 
-// bits is the bitmap of signers in a roster of n.
-func bits(n int, signers ...int) []byte {
+// bitmapOf is the bitmap of signers in a roster of n.
+func bitmapOf(n int, signers ...int) []byte {
 	out := make([]byte, (n+7)/8)
 	for _, i := range signers {
 		out[i/8] |= 1 << (i % 8)

@@ -113,6 +113,9 @@ func (r *Roster) Policy() Policy { return r.policy }
 // Member is the member whose bit is i. It panics unless 0 <= i < Len, as indexing does.
 func (r *Roster) Member(i int) Member { return r.members[i] }
 
+// Sum is the sum of all members' keys.
+func (r *Roster) Sum() PublicKey { return PublicKey{point: r.full} }
+
 // Index is the bit of a participant, and whether it is a member.
 func (r *Roster) Index(id cypherlink.ParticipantID) (int, bool) {
 	i, ok := r.index[id]

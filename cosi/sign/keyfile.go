@@ -49,7 +49,8 @@ func LoadIdentity(path string) (*Identity, error) {
 }
 
 func saveText(path string, text []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator's own path
+	const create = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := os.OpenFile(path, create, 0o600) //nolint:gosec // the operator's own path
 	if err != nil {
 		return err
 	}
