@@ -138,7 +138,7 @@ func DecodeCommand(b []byte) (*SignedCommand, error) {
 	r := wire.NewReader(b)
 	var c SignedCommand
 	r.Fixed(c.Network[:])
-	c.Ledger = cypherlink.LedgerID(r.Str(cypherlink.MaxLedgerID))
+	c.Ledger = readLedger(r)
 	r.Fixed(c.Signer[:])
 	c.Sequence = r.U64()
 	c.Command = readCommand(r)
@@ -147,6 +147,16 @@ func DecodeCommand(b []byte) (*SignedCommand, error) {
 		return nil, fmt.Errorf("%w: %w", ErrCommand, err)
 	}
 	return &c, nil
+}
+
+func readLedger(r *wire.Reader) cypherlink.LedgerID {
+	id := cypherlink.LedgerID(r.Str(cypherlink.MaxLedgerID))
+	if r.Err() == nil {
+		if err := id.Valid(); err != nil {
+			r.Fail(err)
+		}
+	}
+	return id
 }
 
 func readCommand(r *wire.Reader) Command {

@@ -11,7 +11,6 @@
 package ledger
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cypherlink/cypherlink"
@@ -19,9 +18,6 @@ import (
 	"github.com/cypherlink/cypherlink/terms"
 	"github.com/cypherlink/cypherlink/validator"
 )
-
-// ErrRecord means that bytes are not a custody.
-var ErrRecord = errors.New("ledger: malformed custody")
 
 const custodyDomain wire.Domain = "cypherlink/custody/v1"
 
@@ -96,12 +92,15 @@ func (c *Custody) Leg() terms.Leg { return c.Subject.Fields }
 // confirm: at the expiry it is.
 func (c *Custody) Expired(nowMS int64) bool { return nowMS/1000 >= c.Subject.Fields.Expiry }
 
-// AppendWire appends every field.
+// AppendWire appends every field that the state has: of an absent custody the id alone.
 func (c *Custody) AppendWire(w *wire.Writer) {
 	w.Fixed(c.ID[:])
+	w.U8(uint8(c.State))
+	if c.State == Absent {
+		return
+	}
 	c.Subject.AppendWire(w)
 	w.Var(c.Packet)
-	w.U8(uint8(c.State))
 	if c.State == Confirmed {
 		w.Fixed(c.Preimage[:])
 	}
@@ -111,15 +110,18 @@ func (c *Custody) AppendWire(w *wire.Writer) {
 func ReadCustody(r *wire.Reader) Custody {
 	var c Custody
 	r.Fixed(c.ID[:])
-	c.Subject = validator.ReadSubject(r)
-	c.Packet = r.Var(MaxPacket)
 	c.State = State(r.U8())
 	switch c.State {
-	case Absent, Prepared, Returned:
-	case Confirmed:
-		r.Fixed(c.Preimage[:])
+	case Absent:
+		return c
+	case Prepared, Confirmed, Returned:
 	default:
 		r.Fail(fmt.Errorf("state %d: %w", c.State, ErrRecord))
+	}
+	c.Subject = validator.ReadSubject(r)
+	c.Packet = r.Var(MaxPacket)
+	if c.State == Confirmed {
+		r.Fixed(c.Preimage[:])
 	}
 	return c
 }

@@ -14,7 +14,8 @@ type Cursor uint64
 type Receipt struct {
 	Ledger  cypherlink.LedgerID
 	Custody Custody
-	// Sequence is the ledger's own number of the event that led to this state, from 1.
+	// Sequence is the ledger's own number of the event that led to this state: from 1, without
+	// a gap between two events.
 	Sequence uint64
 	// TimeMS is the ledger's time of that event, in milliseconds since 1970, UTC.
 	TimeMS int64
@@ -40,12 +41,12 @@ type Ledger interface {
 	Submit(ctx context.Context, command *SignedCommand) (Receipt, error)
 	// Lookup returns the latest final receipt of a custody. Of a custody that the ledger does
 	// not have it returns a receipt in state Absent, whose custody has the id alone, whose
-	// sequence is the ledger's last, and whose TimeMS is the ledger's present final time: at
-	// or after the expiry, a Prepare of it will never be accepted any more. An absent
-	// custody's receipt has evidence too.
+	// sequence is the ledger's last (0 before the first), and whose TimeMS is the ledger's
+	// present final time: at or after the expiry, a Prepare of it will never be accepted any
+	// more. An absent custody's receipt has evidence too.
 	Lookup(ctx context.Context, id CustodyID) (Receipt, error)
 	// Events yields every final event after the cursor, in order and without a gap, and then
-	// waits for the next one until ctx ends. An error ends the sequence; the caller begins
-	// again at the last cursor that it has dealt with.
+	// waits for the next one until ctx ends, which ends the sequence without an error. An
+	// error ends it too; the caller begins again at the last cursor that it has dealt with.
 	Events(ctx context.Context, after Cursor) iter.Seq2[Event, error]
 }

@@ -36,7 +36,7 @@ func reason(code cypherlink.Code) string {
 	case CodeSignature:
 		return "DS0B"
 	case CodeUnknownSigner:
-		return "DS0C"
+		return "DS0E"
 	case CodeNotAllowed:
 		return "DS0H"
 	case CodeUnknownAsset:
@@ -49,8 +49,8 @@ func reason(code cypherlink.Code) string {
 		return "TM01"
 	case CodeNotApproved:
 		return "DS0A"
-	case CodeConditionUsed:
-		return "AM05"
+	case CodeConditionUsed, CodeCustodyDiffers:
+		return "DU03"
 	default:
 		return "ED05"
 	}

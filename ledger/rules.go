@@ -2,16 +2,25 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/cosi"
+	"github.com/cypherlink/cypherlink/terms"
 	"github.com/cypherlink/cypherlink/validator"
 )
 
-// ErrRepeated means that the command's effect stands already: the ledger answers with the
-// stored receipt, and nothing changes.
-var ErrRepeated = errors.New("ledger: the command has taken effect before")
+var (
+	// ErrCharter means that a ledger cannot be run by these rules.
+	ErrCharter = errors.New("ledger: malformed charter")
+	// ErrRepeated means that the command's effect stands already: the ledger answers with the
+	// stored receipt, and nothing changes.
+	ErrRepeated = errors.New("ledger: the command has taken effect before")
+)
 
 // Charter is what the rules of one ledger rest on. It comes from genesis, later from the
 // registry on the chain.
@@ -20,13 +29,54 @@ type Charter struct {
 	Ledger  cypherlink.LedgerID
 	// MinExpiry is the least time, in seconds, that a Prepare must leave before its expiry.
 	MinExpiry int64
-	// Policies holds the approval that each asset of this ledger asks for.
+	// Policies holds the assets of this ledger, and the approval that each of them asks for.
 	Policies map[cypherlink.Asset]validator.Policy
 	// Keys holds the identity keys of those who may speak now.
 	Keys validator.Keys
 }
 
-// Book is what the rules read and change. Reads see the effect of earlier writes.
+// Valid reports ErrCharter unless the ledger's id is valid, MinExpiry is from 0 to a year, and
+// every policy is valid and for an asset of this ledger.
+func (c *Charter) Valid() error {
+	const year = 366 * 24 * 60 * 60
+	if err := c.Ledger.Valid(); err != nil {
+		return fmt.Errorf("%w: %w", ErrCharter, err)
+	}
+	if c.MinExpiry < 0 || c.MinExpiry > year {
+		return fmt.Errorf("%w: least time to expiry %d s", ErrCharter, c.MinExpiry)
+	}
+	if c.Keys == nil {
+		return fmt.Errorf("%w: no keys", ErrCharter)
+	}
+	for _, asset := range c.Assets() {
+		if asset.Ledger != c.Ledger {
+			return fmt.Errorf("%w: asset %s", ErrCharter, asset)
+		}
+		if err := errors.Join(asset.Valid(), c.Policies[asset].Valid()); err != nil {
+			return fmt.Errorf("%w: asset %s: %w", ErrCharter, asset, err)
+		}
+	}
+	return nil
+}
+
+// Assets lists the assets of the ledger in a fixed order.
+func (c *Charter) Assets() []cypherlink.Asset {
+	return slices.SortedFunc(maps.Keys(c.Policies), func(a, b cypherlink.Asset) int {
+		return cmp.Or(cmp.Compare(a.Ledger, b.Ledger), cmp.Compare(a.Code, b.Code),
+			cmp.Compare(a.Scale, b.Scale))
+	})
+}
+
+// Balance is what an account holds of an asset.
+type Balance struct {
+	Account cypherlink.Account
+	Asset   cypherlink.Asset
+	Amount  cypherlink.Amount
+}
+
+// Book is what the rules read and change. Reads see the effect of earlier writes. Whoever
+// creates balances keeps the sum of an asset, accounts and custodies together, within the
+// range of an Amount; custody never changes that sum, so no credit can overflow.
 type Book interface {
 	// Balance is what the account holds of the asset; ok tells whether it is open in it.
 	Balance(account cypherlink.Account, asset cypherlink.Asset) (amount cypherlink.Amount, ok bool, err error)
@@ -36,21 +86,57 @@ type Book interface {
 	Locked(condition cypherlink.Condition) (bool, error)
 	// Write stores the custody and moves its amount as its state says: Prepared from the
 	// debit account into custody, Confirmed on to the credit account, Returned back. The
-	// rules have checked that the debit account covers it and that the credit account can
-	// take it.
+	// rules have checked that the debit account covers it and that both accounts are open.
 	Write(custody Custody) error
 }
 
-// Apply checks the command under the charter at ledger time nowMS (milliseconds since 1970)
-// and writes its effect. The caller has verified the signature, and has returned every
-// custody whose expiry has come (Expire) before. The error is nil, a refusal with a code of
-// this package, ErrRepeated with the custody that stands, or an error of the book.
-func (c *Charter) Apply(book Book, nowMS int64, command *SignedCommand) (Custody, error) {
-	if command.Network != c.Network || command.Ledger != c.Ledger {
-		return Custody{}, refuse(CodeMalformed, "the command is for another ledger", nil)
+// Authenticate tells for each command why it is refused before any book is asked: it is for
+// another ledger, or its signer is not registered, or the signature is not the signer's. The
+// errors stand at the commands' places, nil for a command that passes. Many commands together
+// cost about half as much as one at a time.
+func (c *Charter) Authenticate(commands ...*SignedCommand) []error {
+	refused := make([]error, len(commands))
+	signatures := make([]cosi.IdentitySignature, 0, len(commands))
+	places := make([]int, 0, len(commands))
+	for i, command := range commands {
+		key, err := c.key(command)
+		if err != nil {
+			refused[i] = err
+			continue
+		}
+		places = append(places, i)
+		signatures = append(signatures, cosi.IdentitySignature{
+			Key: key, Frame: command.Frame(), Signature: command.Signature,
+		})
 	}
-	if _, ok := c.Keys.Key(command.Signer); !ok {
-		return Custody{}, refuse(CodeUnknownSigner, "the signer is not registered here", nil)
+	for _, at := range cosi.VerifyEd25519Batch(signatures) {
+		refused[places[at]] = refuse(CodeSignature, "the signature is not the signer's", cosi.ErrSignature)
+	}
+	return refused
+}
+
+// key is the signer's, or a refusal.
+func (c *Charter) key(command *SignedCommand) ([32]byte, error) {
+	switch {
+	case command.Command == nil:
+		return [32]byte{}, refuse(CodeMalformed, "there is no command", nil)
+	case command.Network != c.Network || command.Ledger != c.Ledger:
+		return [32]byte{}, refuse(CodeMalformed, "the command is for another ledger", nil)
+	}
+	key, ok := c.Keys.Key(command.Signer)
+	if !ok {
+		return [32]byte{}, refuse(CodeUnknownSigner, "the signer is not registered here", nil)
+	}
+	return key, nil
+}
+
+// Apply checks the command under the charter at ledger time nowMS (milliseconds since 1970)
+// and writes its effect. The caller has authenticated it, and has returned every custody whose
+// expiry has come (Expire) before. The error is nil, a refusal with a code of this package,
+// ErrRepeated with the custody that stands, or an error of the book.
+func (c *Charter) Apply(book Book, nowMS int64, command *SignedCommand) (Custody, error) {
+	if _, err := c.key(command); err != nil {
+		return Custody{}, err
 	}
 	switch body := command.Command.(type) {
 	case *Prepare:
@@ -83,16 +169,14 @@ func (c *Charter) prepare(
 ) (Custody, error) {
 	leg := p.Subject.Fields
 	want := Custody{ID: p.Custody(c.Network), Subject: p.Subject, Packet: p.Packet, State: Prepared}
-	if err := c.wellFormed(p); err != nil {
+	if err := wellFormed(p); err != nil {
 		return Custody{}, err
 	}
-	policy, known := c.Policies[leg.Asset]
-	switch {
-	case !known:
-		return Custody{}, refuse(CodeUnknownAsset, "this ledger does not carry the asset", nil)
-	case signer != leg.Debit.Owner:
+	if signer != leg.Debit.Owner {
 		return Custody{}, refuse(CodeNotAllowed, "only the owner of the debit account may prepare", nil)
 	}
+	// What stands comes before everything that may change with time: a repeated prepare
+	// succeeds whatever the time, the policy and the balance are.
 	standing, ok, err := book.Custody(want.ID)
 	if err != nil {
 		return Custody{}, err
@@ -108,7 +192,11 @@ func (c *Charter) prepare(
 	} else if locked {
 		return Custody{}, refuse(CodeConditionUsed, "the condition was used on this ledger before", nil)
 	}
-	if leg.Expiry-nowMS/1000 < c.MinExpiry || want.Expired(nowMS) {
+	policy, known := c.Policies[leg.Asset]
+	if !known {
+		return Custody{}, refuse(CodeUnknownAsset, "this ledger does not carry the asset", nil)
+	}
+	if want.Expired(nowMS) || leg.Expiry-nowMS/1000 < c.MinExpiry {
 		return Custody{}, refuse(CodeExpiry, "the expiry is too near", nil)
 	}
 	if err := policy.Check(c.Network, p.Subject, p.Verdicts, c.Keys, nowMS/1000); err != nil {
@@ -121,13 +209,13 @@ func (c *Charter) prepare(
 }
 
 // wellFormed checks what needs neither book nor keys.
-func (c *Charter) wellFormed(p *Prepare) error {
+func wellFormed(p *Prepare) error {
 	leg := p.Subject.Fields
 	switch {
-	case leg.Asset.Ledger != c.Ledger:
-		return refuse(CodeUnknownAsset, "the asset is on another ledger", nil)
 	case leg.Amount <= 0:
 		return refuse(CodeMalformed, "the amount is not positive", nil)
+	case leg.Expiry <= 0 || leg.Expiry > terms.MaxExpiry:
+		return refuse(CodeMalformed, "the expiry is not a time", nil)
 	case leg.Debit == leg.Credit:
 		return refuse(CodeMalformed, "debit and credit account are the same", nil)
 	case p.Subject.Condition == cypherlink.Condition{}:
@@ -139,8 +227,7 @@ func (c *Charter) wellFormed(p *Prepare) error {
 }
 
 // covered checks both accounts: the debit account covers the amount, the credit account is
-// open. That the credit account can hold the amount too follows from the asset's total, which
-// never exceeds the range of an Amount.
+// open. That the credit account can hold the amount too follows from Book's promise.
 func covered(book Book, c Custody) error {
 	leg := c.Leg()
 	balance, ok, err := book.Balance(leg.Debit, leg.Asset)

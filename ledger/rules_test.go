@@ -1,0 +1,616 @@
+package ledger_test
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/ledger/ledgertest"
+	"github.com/cypherlink/cypherlink/validator"
+)
+
+const (
+	start  = 1_800_000_000 // seconds
+	expiry = start + 20
+)
+
+// desk runs the rules over a book in memory, as a ledger does.
+type desk struct {
+	*ledgertest.World
+	book    *ledgertest.Memory
+	charter ledger.Charter
+	nowMS   int64
+}
+
+func newDesk() *desk {
+	w := ledgertest.NewWorld()
+	return &desk{
+		World: w, charter: w.Charter(), book: ledgertest.NewMemory(w.Balances()), nowMS: start * 1000,
+	}
+}
+
+// do is what a ledger does with a command: authenticate, return what has expired, apply.
+func (d *desk) do(c *ledger.SignedCommand) (ledger.Custody, error) {
+	if err := d.charter.Authenticate(c)[0]; err != nil {
+		return ledger.Custody{}, err
+	}
+	if err := d.expire(); err != nil {
+		return ledger.Custody{}, err
+	}
+	return d.charter.Apply(d.book, d.nowMS, c)
+}
+
+func (d *desk) expire() error {
+	for _, id := range d.book.Due(d.nowMS) {
+		if _, changed, err := ledger.Expire(d.book, d.nowMS, id); err != nil || !changed {
+			return errors.Join(err, errors.New("a due custody does not expire"))
+		}
+	}
+	return nil
+}
+
+func (d *desk) must(t *testing.T, c *ledger.SignedCommand) ledger.Custody {
+	t.Helper()
+	custody, err := d.do(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return custody
+}
+
+// refused checks code and reason, and that nothing moved.
+func (d *desk) refused(t *testing.T, c *ledger.SignedCommand, code cypherlink.Code) {
+	t.Helper()
+	before := len(d.book.Journal())
+	_, err := d.do(c)
+	refusal, ok := errors.AsType[*cypherlink.Error](err)
+	if !ok || refusal.Code != code {
+		t.Fatalf("%v, want %s", err, code)
+	}
+	if len(refusal.Reason) != 4 || refusal.Message == "" {
+		t.Errorf("refusal without a reason or a message: %+v", refusal)
+	}
+	if len(d.book.Journal()) != before {
+		t.Fatal("refused, and something moved")
+	}
+}
+
+func (d *desk) repeated(t *testing.T, c *ledger.SignedCommand, want ledger.State) {
+	t.Helper()
+	before := len(d.book.Journal())
+	got, err := d.do(c)
+	if !errors.Is(err, ledger.ErrRepeated) || got.State != want {
+		t.Fatalf("%s, %v, want %s and ErrRepeated", got.State, err, want)
+	}
+	if len(d.book.Journal()) != before {
+		t.Fatal("repeated, and something moved")
+	}
+}
+
+func (d *desk) balances(t *testing.T, alice, bob cypherlink.Amount) {
+	t.Helper()
+	for _, want := range []ledger.Balance{
+		{Account: ledgertest.Account(d.Alice), Amount: alice},
+		{Account: ledgertest.Account(d.Bob), Amount: bob},
+	} {
+		got, _, _ := d.book.Balance(want.Account, d.Asset)
+		if got != ledgertest.Opening+want.Amount {
+			t.Fatalf("%s has %d, want %d", want.Account, got, ledgertest.Opening+want.Amount)
+		}
+	}
+	total, err := d.book.Total(d.Asset)
+	if err != nil || total != 3*ledgertest.Opening {
+		t.Fatalf("total %d, %v", total, err)
+	}
+}
+
+func TestPrepareThenConfirm(t *testing.T) {
+	d := newDesk()
+	p := d.Payment("one", 700, expiry)
+	prepare := d.Prepare(p)
+	custody := d.must(t, prepare)
+	want := ledger.Custody{ID: d.ID(p), Subject: p.Subject, Packet: p.Packet, State: ledger.Prepared}
+	if !reflect.DeepEqual(custody, want) {
+		t.Fatalf("prepared %+v, want %+v", custody, want)
+	}
+	d.balances(t, -700, 0)
+	d.repeated(t, prepare, ledger.Prepared)
+
+	// anybody registered who knows the preimage may confirm; the value is Bob's all the same
+	confirm := d.Confirm(d.Mallory, p)
+	custody = d.must(t, confirm)
+	want.State, want.Preimage = ledger.Confirmed, p.Preimage
+	if !reflect.DeepEqual(custody, want) {
+		t.Fatalf("confirmed %+v, want %+v", custody, want)
+	}
+	d.balances(t, -700, 700)
+	d.repeated(t, confirm, ledger.Confirmed)
+	d.repeated(t, prepare, ledger.Confirmed)
+	d.refused(t, d.Return(d.Bob, p), ledger.CodeAlreadyPaid)
+
+	// what stands is answered whatever the time is
+	d.nowMS = (expiry + 1000) * 1000
+	d.repeated(t, confirm, ledger.Confirmed)
+	d.repeated(t, prepare, ledger.Confirmed)
+	d.refused(t, d.Return(d.Alice, p), ledger.CodeAlreadyPaid)
+	d.balances(t, -700, 700)
+}
+
+func TestConfirmInTime(t *testing.T) {
+	tests := []struct {
+		name string
+		atMS int64
+		code cypherlink.Code
+	}{
+		{"one second before", (expiry - 1) * 1000, ""},
+		{"one millisecond before", expiry*1000 - 1, ""},
+		{"exactly at the expiry", expiry * 1000, ledger.CodeAlreadyReturned},
+		{"one second after", (expiry + 1) * 1000, ledger.CodeAlreadyReturned},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDesk()
+			p := d.Payment("one", 700, expiry)
+			d.must(t, d.Prepare(p))
+			d.nowMS = tt.atMS
+			if tt.code == "" {
+				d.must(t, d.Confirm(d.Bob, p))
+				d.balances(t, -700, 700)
+				return
+			}
+			_, err := d.do(d.Confirm(d.Bob, p))
+			if cypherlink.ErrorCode(err) != tt.code {
+				t.Fatalf("%v, want %s", err, tt.code)
+			}
+			d.balances(t, 0, 0)
+		})
+	}
+	t.Run("a ledger that forgot to expire first", func(t *testing.T) {
+		d := newDesk()
+		p := d.Payment("one", 700, expiry)
+		d.must(t, d.Prepare(p))
+		_, err := d.charter.Apply(d.book, expiry*1000, d.Confirm(d.Bob, p))
+		if cypherlink.ErrorCode(err) != ledger.CodeExpired {
+			t.Fatal(err)
+		}
+		d.balances(t, -700, 0)
+	})
+}
+
+func TestReturn(t *testing.T) {
+	t.Run("before the expiry by the credit account's owner", func(t *testing.T) {
+		d := newDesk()
+		p := d.Payment("one", 700, expiry)
+		d.must(t, d.Prepare(p))
+		for _, other := range []ledgertest.Actor{d.Alice, d.Mallory, d.Validators[0]} {
+			d.refused(t, d.Return(other, p), ledger.CodeNotAllowed)
+		}
+		back := d.Return(d.Bob, p)
+		if c := d.must(t, back); c.State != ledger.Returned {
+			t.Fatal(c.State)
+		}
+		d.balances(t, 0, 0)
+		d.repeated(t, back, ledger.Returned)
+		d.repeated(t, d.Return(d.Mallory, p), ledger.Returned)
+		d.repeated(t, d.Prepare(p), ledger.Returned)
+		d.refused(t, d.Confirm(d.Bob, p), ledger.CodeAlreadyReturned)
+	})
+	t.Run("one millisecond before the expiry not by others", func(t *testing.T) {
+		d := newDesk()
+		p := d.Payment("one", 700, expiry)
+		d.must(t, d.Prepare(p))
+		d.nowMS = expiry*1000 - 1
+		d.refused(t, d.Return(d.Alice, p), ledger.CodeNotAllowed)
+	})
+	t.Run("from the expiry on by anybody", func(t *testing.T) {
+		d := newDesk()
+		p := d.Payment("one", 700, expiry)
+		d.must(t, d.Prepare(p))
+		custody, err := d.charter.Apply(d.book, expiry*1000, d.Return(d.Mallory, p))
+		if err != nil || custody.State != ledger.Returned {
+			t.Fatal(custody, err)
+		}
+		d.balances(t, 0, 0)
+	})
+	t.Run("at the expiry by the ledger itself", func(t *testing.T) {
+		d := newDesk()
+		p := d.Payment("one", 700, expiry)
+		d.must(t, d.Prepare(p))
+		if _, changed, err := ledger.Expire(d.book, expiry*1000-1, d.ID(p)); changed || err != nil {
+			t.Fatal("expired early", err)
+		}
+		custody, changed, err := ledger.Expire(d.book, expiry*1000, d.ID(p))
+		if custody.State != ledger.Returned || !changed || err != nil {
+			t.Fatal(custody, changed, err)
+		}
+		d.balances(t, 0, 0)
+		if _, changed, err := ledger.Expire(d.book, expiry*1000, d.ID(p)); changed || err != nil {
+			t.Fatal("expired twice", err)
+		}
+		if _, changed, err := ledger.Expire(d.book, expiry*1000, ledger.CustodyID{}); changed || err != nil {
+			t.Fatal("expired what is not there", err)
+		}
+	})
+}
+
+func TestRefusedPrepares(t *testing.T) {
+	type edit = func(d *desk, c *ledger.SignedCommand, body *ledger.Prepare)
+	// subject changes what the Validators approve as well
+	subject := func(change func(d *desk, s *validator.Subject)) edit {
+		return func(d *desk, _ *ledger.SignedCommand, body *ledger.Prepare) {
+			change(d, &body.Subject)
+			body.Verdicts = d.Verdicts(body.Subject)
+		}
+	}
+	tests := []struct {
+		name string
+		edit edit
+		code cypherlink.Code
+	}{
+		{"amount zero", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Amount = 0
+		}), ledger.CodeMalformed},
+		{"a negative amount", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Amount = math.MinInt64
+		}), ledger.CodeMalformed},
+		{"to the same account", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Credit = s.Fields.Debit
+		}), ledger.CodeMalformed},
+		{"no condition", subject(func(_ *desk, s *validator.Subject) {
+			s.Condition = cypherlink.Condition{}
+		}), ledger.CodeMalformed},
+		{"a packet too large", func(_ *desk, _ *ledger.SignedCommand, body *ledger.Prepare) {
+			body.Packet = make([]byte, ledger.MaxPacket+1)
+		}, ledger.CodeMalformed},
+		{"another ledger's asset", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Asset.Ledger = "cypherium"
+		}), ledger.CodeUnknownAsset},
+		{"an asset that it does not carry", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Asset.Scale = 3
+		}), ledger.CodeUnknownAsset},
+		{"from an account that is not open", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Debit.Number = 1
+		}), ledger.CodeUnknownAccount},
+		{"to an account that is not open", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Credit.Number = 1
+		}), ledger.CodeUnknownAccount},
+		{"more than there is", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Amount = ledgertest.Opening + 1
+		}), ledger.CodeFunds},
+		{"the largest amount", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Amount = math.MaxInt64
+		}), ledger.CodeFunds},
+		{"an expiry that is too near", subject(func(d *desk, s *validator.Subject) {
+			s.Fields.Expiry = start + d.MinExpiry - 1
+		}), ledger.CodeExpiry},
+		{"an expiry in the past", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Expiry = 1
+		}), ledger.CodeExpiry},
+		{"the earliest int64 as expiry", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Expiry = math.MinInt64
+		}), ledger.CodeMalformed},
+		{"the latest int64 as expiry", subject(func(_ *desk, s *validator.Subject) {
+			s.Fields.Expiry = math.MaxInt64
+		}), ledger.CodeMalformed},
+		{"another network", func(_ *desk, c *ledger.SignedCommand, _ *ledger.Prepare) {
+			c.Network[0]++
+		}, ledger.CodeMalformed},
+		{"another ledger", func(_ *desk, c *ledger.SignedCommand, _ *ledger.Prepare) {
+			c.Ledger = "cypherium"
+		}, ledger.CodeMalformed},
+		{"no verdict", func(_ *desk, _ *ledger.SignedCommand, body *ledger.Prepare) {
+			body.Verdicts = nil
+		}, ledger.CodeNotApproved},
+		{"one verdict of two", func(_ *desk, _ *ledger.SignedCommand, body *ledger.Prepare) {
+			body.Verdicts = body.Verdicts[:1]
+		}, ledger.CodeNotApproved},
+		{"another payment's verdicts", func(d *desk, _ *ledger.SignedCommand, body *ledger.Prepare) {
+			body.Verdicts = d.Verdicts(d.Payment("another", 700, expiry).Subject)
+		}, ledger.CodeNotApproved},
+		{"verdicts that lapse now", func(d *desk, _ *ledger.SignedCommand, body *ledger.Prepare) {
+			v := d.Approval(body.Subject)
+			v.ValidUntil = start
+			body.Verdicts = []validator.Signed{d.Signed(d.Validators[0], v), d.Signed(d.Validators[1], v)}
+		}, ledger.CodeNotApproved},
+		{"verdicts that mallory signed", func(d *desk, _ *ledger.SignedCommand, body *ledger.Prepare) {
+			for i, v := range body.Verdicts {
+				body.Verdicts[i] = d.Signed(d.Mallory, v.Verdict)
+				body.Verdicts[i].Validator = v.Validator
+			}
+		}, ledger.CodeNotApproved},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDesk()
+			c := d.Prepare(d.Payment("one", 700, expiry))
+			tt.edit(d, c, c.Command.(*ledger.Prepare))
+			ledgertest.Resign(d.Alice, c)
+			d.refused(t, c, tt.code)
+			d.must(t, d.Prepare(d.Payment("one", 700, expiry))) // the control
+		})
+	}
+}
+
+// The ledger compares every field of the Prepare with what the Validators approved.
+func TestPrepareDiffersFromItsVerdicts(t *testing.T) {
+	edits := map[string]func(d *desk, s *validator.Subject){
+		"terms":     func(_ *desk, s *validator.Subject) { s.Terms[0]++ },
+		"leg":       func(_ *desk, s *validator.Subject) { s.Leg++ },
+		"asset":     func(d *desk, s *validator.Subject) { s.Fields.Asset.Code = "GBP" },
+		"debit":     func(d *desk, s *validator.Subject) { s.Fields.Debit.Number = 7 },
+		"credit":    func(d *desk, s *validator.Subject) { s.Fields.Credit = ledgertest.Account(d.Mallory) },
+		"amount":    func(_ *desk, s *validator.Subject) { s.Fields.Amount++ },
+		"expiry":    func(_ *desk, s *validator.Subject) { s.Fields.Expiry++ },
+		"condition": func(_ *desk, s *validator.Subject) { s.Condition[0]++ },
+	}
+	for name, edit := range edits {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk()
+			gbp := cypherlink.Asset{Ledger: d.Ledger, Code: "GBP", Scale: 2}
+			d.charter.Policies[gbp] = d.charter.Policies[d.Asset]
+			d.book = ledgertest.NewMemory(append(d.Balances(),
+				ledger.Balance{Account: ledgertest.Account(d.Alice), Asset: gbp, Amount: 1000},
+				ledger.Balance{Account: ledgertest.Account(d.Bob), Asset: gbp},
+				ledger.Balance{
+					Account: cypherlink.Account{Owner: d.Alice.ID, Number: 7}, Asset: d.Asset, Amount: 1000,
+				}))
+			p := d.Payment("one", 700, expiry)
+			c := d.Prepare(p)
+			body := c.Command.(*ledger.Prepare)
+			edit(d, &body.Subject)
+			ledgertest.Resign(d.Alice, c)
+			d.refused(t, c, ledger.CodeNotApproved)
+			body.Verdicts = d.Verdicts(body.Subject) // the control: the field alone is allowed
+			ledgertest.Resign(d.Alice, c)
+			d.must(t, c)
+		})
+	}
+}
+
+func TestSigners(t *testing.T) {
+	d := newDesk()
+	p := d.Payment("one", 700, expiry)
+	wrong := d.Prepare(p)
+	wrong.Signature[3]++
+	d.refused(t, wrong, ledger.CodeSignature)
+	changed := d.Prepare(p)
+	changed.Sequence++
+	d.refused(t, changed, ledger.CodeSignature)
+	impostor := d.Prepare(p)
+	ledgertest.Resign(d.Mallory, impostor)
+	d.refused(t, impostor, ledger.CodeSignature)
+	other := d.Prepare(p)
+	other.Signer = d.Mallory.ID
+	ledgertest.Resign(d.Mallory, other)
+	d.refused(t, other, ledger.CodeNotAllowed)
+	unknown := d.Prepare(p)
+	unknown.Signer = d.Stranger.ID
+	ledgertest.Resign(d.Stranger, unknown)
+	d.refused(t, unknown, ledger.CodeUnknownSigner)
+	_, err := d.charter.Apply(d.book, d.nowMS, unknown)
+	if cypherlink.ErrorCode(err) != ledger.CodeUnknownSigner {
+		t.Error("Apply takes a stranger's command:", err)
+	}
+	empty := d.Prepare(p)
+	empty.Command = nil
+	d.refused(t, empty, ledger.CodeMalformed)
+
+	d.must(t, d.Prepare(p))
+	d.refused(t, d.Confirm(d.Stranger, p), ledger.CodeUnknownSigner)
+	d.refused(t, d.Return(d.Stranger, p), ledger.CodeUnknownSigner)
+
+	t.Run("many together", func(t *testing.T) {
+		good := d.Confirm(d.Bob, p)
+		got := d.charter.Authenticate(good, wrong, unknown, empty, good, impostor)
+		want := []cypherlink.Code{
+			"", ledger.CodeSignature, ledger.CodeUnknownSigner, ledger.CodeMalformed,
+			"", ledger.CodeSignature,
+		}
+		for i, err := range got {
+			if cypherlink.ErrorCode(err) != want[i] {
+				t.Errorf("command %d: %v, want %q", i, err, want[i])
+			}
+		}
+		if got := d.charter.Authenticate(); len(got) != 0 {
+			t.Error("no command has an answer:", got)
+		}
+	})
+}
+
+func TestConditionsAndIDsAreUsedOnce(t *testing.T) {
+	d := newDesk()
+	first := d.Payment("one", 700, expiry)
+	d.must(t, d.Prepare(first))
+	sameCondition := d.Payment("two", 700, expiry)
+	sameCondition.Subject.Condition = first.Subject.Condition
+	d.refused(t, d.Prepare(sameCondition), ledger.CodeConditionUsed)
+	sameID := first
+	sameID.Subject.Fields.Amount++
+	d.refused(t, d.Prepare(sameID), ledger.CodeCustodyDiffers)
+	otherPacket := first
+	otherPacket.Packet = []byte("another packet")
+	d.refused(t, d.Prepare(otherPacket), ledger.CodeCustodyDiffers)
+	d.must(t, d.Return(d.Bob, first))
+	d.refused(t, d.Prepare(sameCondition), ledger.CodeConditionUsed)
+	d.refused(t, d.Prepare(sameID), ledger.CodeCustodyDiffers)
+	otherLeg := first
+	otherLeg.Subject.Leg = 1
+	otherLeg.Subject.Condition[0]++
+	d.must(t, d.Prepare(otherLeg))
+}
+
+func TestConfirmsAndReturnsOfNothing(t *testing.T) {
+	d := newDesk()
+	p := d.Payment("one", 700, expiry)
+	d.refused(t, d.Confirm(d.Bob, p), ledger.CodeUnknownCustody)
+	d.refused(t, d.Return(d.Bob, p), ledger.CodeUnknownCustody)
+	d.must(t, d.Prepare(p))
+	wrong := p
+	wrong.Preimage[31]++
+	d.refused(t, d.Confirm(d.Bob, wrong), ledger.CodePreimage)
+	wrong.Preimage = cypherlink.Preimage{}
+	d.refused(t, d.Confirm(d.Bob, wrong), ledger.CodePreimage)
+	d.must(t, d.Confirm(d.Bob, p))
+	d.refused(t, d.Confirm(d.Bob, wrong), ledger.CodePreimage)
+}
+
+// A Confirm and a Return are never refused for a verdict, a policy or an asset.
+func TestConfirmNeedsNoPolicy(t *testing.T) {
+	d := newDesk()
+	one, two := d.Payment("one", 700, expiry), d.Payment("two", 700, expiry)
+	d.must(t, d.Prepare(one))
+	d.must(t, d.Prepare(two))
+	prepare := d.Prepare(one)
+	d.charter.Policies = nil
+	d.must(t, d.Confirm(d.Bob, one))
+	d.must(t, d.Return(d.Bob, two))
+	d.repeated(t, prepare, ledger.Confirmed)
+}
+
+// All the money of an asset may be in one place: no credit overflows, since nothing adds to
+// the total.
+func TestLargestAmounts(t *testing.T) {
+	d := newDesk()
+	alice, bob := ledgertest.Account(d.Alice), ledgertest.Account(d.Bob)
+	d.book = ledgertest.NewMemory([]ledger.Balance{
+		{Account: alice, Asset: d.Asset, Amount: math.MaxInt64 - 1},
+		{Account: bob, Asset: d.Asset, Amount: 1},
+	})
+	one, two := d.Payment("one", math.MaxInt64-1, expiry), d.Payment("two", math.MaxInt64, expiry)
+	d.must(t, d.Prepare(one))
+	d.must(t, d.Confirm(d.Bob, one))
+	if got, _, _ := d.book.Balance(bob, d.Asset); got != math.MaxInt64 {
+		t.Fatalf("bob has %d", got)
+	}
+	two.Subject.Fields.Debit, two.Subject.Fields.Credit = bob, alice
+	c := d.Prepare(two)
+	c.Signer = d.Bob.ID
+	ledgertest.Resign(d.Bob, c)
+	d.must(t, c)
+	d.must(t, d.Confirm(d.Alice, two))
+	if got, _, _ := d.book.Balance(alice, d.Asset); got != math.MaxInt64 {
+		t.Fatalf("alice has %d", got)
+	}
+}
+
+// failing is a book that cannot be read or written from some call on.
+type failing struct {
+	*ledgertest.Memory
+	calls int
+}
+
+var errBroken = errors.New("broken book")
+
+func (f *failing) fails() bool { f.calls--; return f.calls < 0 }
+
+func (f *failing) Balance(
+	a cypherlink.Account, asset cypherlink.Asset,
+) (cypherlink.Amount, bool, error) {
+	if f.fails() {
+		return 0, false, errBroken
+	}
+	return f.Memory.Balance(a, asset)
+}
+
+func (f *failing) Custody(id ledger.CustodyID) (ledger.Custody, bool, error) {
+	if f.fails() {
+		return ledger.Custody{}, false, errBroken
+	}
+	return f.Memory.Custody(id)
+}
+
+func (f *failing) Locked(c cypherlink.Condition) (bool, error) {
+	if f.fails() {
+		return false, errBroken
+	}
+	return f.Memory.Locked(c)
+}
+
+func (f *failing) Write(c ledger.Custody) error {
+	if f.fails() {
+		return errBroken
+	}
+	return f.Memory.Write(c)
+}
+
+// A book's error is never taken for a refusal or for an effect.
+func TestErrorsOfTheBook(t *testing.T) {
+	d := newDesk()
+	one, two, three := d.Payment("one", 1, expiry), d.Payment("two", 1, expiry), d.Payment("three", 1, expiry)
+	d.must(t, d.Prepare(two))
+	d.must(t, d.Prepare(three))
+	apply := func(c *ledger.SignedCommand) func(ledger.Book) error {
+		return func(b ledger.Book) error { _, err := d.charter.Apply(b, d.nowMS, c); return err }
+	}
+	steps := []struct {
+		name  string
+		run   func(ledger.Book) error
+		calls int // to the book, until it is done
+	}{
+		{"prepare", apply(d.Prepare(one)), 5},
+		{"confirm", apply(d.Confirm(d.Bob, one)), 2},
+		{"return", apply(d.Return(d.Bob, two)), 2},
+		{"expire", func(b ledger.Book) error {
+			_, _, err := ledger.Expire(b, expiry*1000, d.ID(three))
+			return err
+		}, 2},
+	}
+	for _, s := range steps {
+		for calls := range s.calls {
+			err := s.run(&failing{Memory: d.book, calls: calls})
+			if !errors.Is(err, errBroken) || cypherlink.ErrorCode(err) != "internal" {
+				t.Fatalf("%s with %d calls that work: %v", s.name, calls, err)
+			}
+		}
+		if err := s.run(&failing{Memory: d.book, calls: s.calls}); err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+	}
+}
+
+func TestCharterValid(t *testing.T) {
+	tests := []struct {
+		name string
+		edit func(*ledger.Charter)
+		part string // of the error; empty for none
+	}{
+		{"as it is", func(*ledger.Charter) {}, ""},
+		{"no assets", func(c *ledger.Charter) { c.Policies = nil }, ""},
+		{"no ledger", func(c *ledger.Charter) { c.Ledger = "" }, "ledger"},
+		{"no keys", func(c *ledger.Charter) { c.Keys = nil }, "keys"},
+		{"a negative time", func(c *ledger.Charter) { c.MinExpiry = -1 }, "-1 s"},
+		{"an endless time", func(c *ledger.Charter) { c.MinExpiry = math.MaxInt64 }, "time to expiry"},
+		{"another ledger's asset", func(c *ledger.Charter) {
+			c.Policies[cypherlink.Asset{Ledger: "other", Code: "EUR"}] = validator.Policy{}
+		}, "EUR@other"},
+		{"a malformed asset", func(c *ledger.Charter) {
+			c.Policies[cypherlink.Asset{Ledger: c.Ledger, Code: "eur"}] = validator.Policy{}
+		}, "eur"},
+		{"a policy that cannot be met", func(c *ledger.Charter) {
+			c.Policies[cypherlink.Asset{Ledger: c.Ledger, Code: "CHF"}] = validator.Policy{Threshold: 1}
+		}, "1 of 0"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := ledgertest.NewWorld().Charter()
+			tt.edit(&c)
+			err := c.Valid()
+			if tt.part == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if !errors.Is(err, ledger.ErrCharter) || !strings.Contains(err.Error(), tt.part) {
+				t.Fatalf("%v, want ErrCharter with %q", err, tt.part)
+			}
+		})
+	}
+	if got := ledgertest.NewWorld().Charter(); len(got.Assets()) != 2 || got.Assets()[0].Code != "EUR" {
+		t.Error("assets are not in order:", got.Assets())
+	}
+}
