@@ -48,7 +48,6 @@ func openPostgres(ctx context.Context, dsn string) (*database, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), db.Close())
 	}
-	session := newSession(conn)
 	err = own(ctx, conn, name)
 	if err == nil {
 		err = checkServer(ctx, conn)
@@ -60,21 +59,15 @@ func openPostgres(ctx context.Context, dsn string) (*database, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), conn.Close(), db.Close())
 	}
 	return &database{
-		write:    session,
+		write:    newSession(conn),
 		read:     db,
 		snapshot: &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		begin:    "BEGIN",
 		again:    againPostgres,
 		certain:  certainPostgres,
 		sentinel: sentinelPostgres,
-		// ending the session, not returning it to the pool, is what gives up the lock
-		release: func() error {
-			err := errors.Join(session.forget(), conn.Close(), db.Close())
-			if errors.Is(err, sql.ErrConnDone) {
-				return nil // it was lost before, which Update has told
-			}
-			return err
-		},
+		// returned to the pool, then closed with it: the session's end gives up the lock
+		release: func() error { return errors.Join(conn.Close(), db.Close()) },
 	}, nil
 }
 
@@ -89,6 +82,7 @@ func postgresConfig(dsn string) (pq.Config, string, error) {
 	if u, err := url.Parse(dsn); err == nil && !u.Query().Has("sslmode") && os.Getenv("PGSSLMODE") == "" {
 		cfg.SSLMode = pq.SSLModeVerifyFull
 	}
+	cfg.BinaryParameters = true // one round trip for a statement that is not prepared
 	cfg.ApplicationName = ownerName + strconv.Itoa(os.Getpid())
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout

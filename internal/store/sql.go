@@ -224,13 +224,12 @@ func (s *session) prepare(query string) (*sql.Stmt, error) {
 
 // forget closes all prepared statements.
 func (s *session) forget() error {
-	for query, stmt := range s.statements {
-		if err := stmt.Close(); err != nil {
-			return fmt.Errorf("close statement: %w", err)
-		}
-		delete(s.statements, query)
+	var errs []error
+	for _, stmt := range s.statements {
+		errs = append(errs, stmt.Close())
 	}
-	return nil
+	clear(s.statements)
+	return errors.Join(errs...)
 }
 
 func (s *session) query(query string, args ...any) (*sql.Rows, error) {

@@ -27,9 +27,12 @@ const (
 // openSQLite owns the file at path: it holds a kernel lock on PATH.lock, which ends with the
 // process, and writes through one session. WAL with synchronous=FULL syncs every commit.
 func openSQLite(ctx context.Context, path string) (*database, error) {
+	if path == "" || strings.HasPrefix(path, ":") { // ":memory:" is not durable
+		return nil, fmt.Errorf("sqlite path %q: %w", path, ErrValue)
+	}
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("path: %w", err)
+		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // one database, one lock, whatever name it is opened by
@@ -74,18 +77,15 @@ func openSQLiteFile(ctx context.Context, path string) (*database, error) {
 	}
 	read.SetMaxOpenConns(readSessions)
 	read.SetMaxIdleConns(readSessions)
-	session := newSession(conn)
 	return &database{
-		write:    session,
+		write:    newSession(conn),
 		read:     read,
 		snapshot: &sql.TxOptions{ReadOnly: true},
 		begin:    "BEGIN IMMEDIATE",
 		again:    func(error) bool { return false },
 		certain:  constraintSQLite,
 		sentinel: sentinelSQLite,
-		release: func() error {
-			return errors.Join(session.forget(), conn.Close(), write.Close())
-		},
+		release:  func() error { return errors.Join(conn.Close(), write.Close()) },
 	}, nil
 }
 

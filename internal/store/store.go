@@ -145,7 +145,10 @@ func (d *database) explain(ctx context.Context, err error) error {
 	return err
 }
 
-func (d *database) close() error { return errors.Join(d.read.Close(), d.release()) }
+// close ends all sessions. A prepared statement left open would keep SQLite's file locked.
+func (d *database) close() error {
+	return errors.Join(d.write.forget(), d.read.Close(), d.release())
+}
 
 // Close waits for the Updates that have begun, refuses all others, and gives up the
 // database. It may be called more than once and returns the same error each time.
@@ -154,6 +157,9 @@ func (s *Store) Close() error {
 		close(s.closing)
 		<-s.stopped
 		s.closed = s.db.close()
+		if errors.Is(s.why, ErrBroken) {
+			s.closed = nil // a lost session cannot end well, and Update has told why
+		}
 	})
 	return s.closed
 }

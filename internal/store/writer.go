@@ -60,7 +60,6 @@ type writer struct {
 	db    *database
 	next  int64 // the last outbox id given out
 	batch []*job
-	cause error // why the last attempt is repeated
 }
 
 // run takes batches until the store is closed or broken, then says why.
@@ -99,8 +98,8 @@ func (w *writer) gather(first *job) {
 // commit runs the batch to its end and answers everybody in it. Its error means that the
 // database is lost; then nobody has been answered.
 func (w *writer) commit() error {
-	for range attempts {
-		outcome, err := w.attempt()
+	for left := attempts - 1; ; left-- {
+		outcome, err := w.attempt(left > 0)
 		switch outcome {
 		case committed:
 			w.announce()
@@ -112,11 +111,12 @@ func (w *writer) commit() error {
 			w.answer(err)
 			return nil
 		case repeat:
-			w.cause = err
+			if left <= 0 {
+				w.answer(fmt.Errorf("tried %d times: %w", attempts, err))
+				return nil
+			}
 		}
 	}
-	w.answer(fmt.Errorf("tried %d times: %w", attempts, w.cause))
-	return nil
 }
 
 // answer tells each caller its own error, or err if it has none.
@@ -146,15 +146,16 @@ func (w *writer) announce() {
 }
 
 // attempt runs every callback once, in one transaction. Unless it is committed, nothing of
-// it was written, or the database is lost.
-func (w *writer) attempt() (verdict, error) {
+// it was written, or the database is lost. In the last attempt a callback to which the
+// engine says "again" fails alone.
+func (w *writer) attempt(more bool) (verdict, error) {
 	if err := w.exec(w.db.begin + "; SAVEPOINT job"); err != nil {
 		return w.undo(refused, fmt.Errorf("begin: %w", err))
 	}
 	wrote := false
 	for i, j := range w.batch {
 		ran, last := w.give(j), i == len(w.batch)-1
-		if ran && j.tx.failed != nil && w.db.again(j.tx.failed) {
+		if more && ran && j.tx.failed != nil && w.db.again(j.tx.failed) {
 			return w.undo(repeat, j.tx.failed)
 		}
 		if err := w.part(j, ran, last); err != nil {
