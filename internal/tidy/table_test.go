@@ -9,6 +9,7 @@ func ranks() [][]string {
 		{"."},
 		{"migrations"},
 		{"internal/store", "internal/peer"},
+		{"internal/store/storetest"},
 		{"cosi"},
 		{"cosi/sign", "ilp", "iso20022", "kyc"},
 		{"terms"},
@@ -17,6 +18,7 @@ func ranks() [][]string {
 		{"ledger"},
 		{"ledger/book", "ledger/ledgertest"},
 		{"chain"},
+		{"chain/chaintest"},
 		{"chain/state", "chain/bft"},
 		{"chain/follow"},
 		{"chain/member"},
@@ -51,6 +53,7 @@ func shells() []string {
 		"api/", "ledger-adapters/", "ledger/book/", "ledger/ledgertest/", "chain/member/",
 		"internal/tidy/",
 		"connector/engine.go", "connector/enginelog.go",
+		"chain/chaintest/", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/bft/slots.go",
 		"ledger/ledger.go", // the published contract, whose calls take a context
 	}
 }
