@@ -107,9 +107,9 @@ func edges(t *testing.T) map[string]edge {
 	for i := 1; i < 31; i++ {
 		one[i], p[i] = 0xff, 0xff
 	}
-	e := smallR(t, message, torsion(0), false)
-	copy(e.sig[:], one[:])
-	out["R is the identity, not canonical"] = e
+	honest := crafted(t, message, nil, nil).key
+	e := finishBytes(t, message, number(t, "a"), scalar.New(), honest, one)
+	out["R is the identity, not canonical"] = withWant(e, false)
 	out["A is the identity, not canonical"] = edge{key: one, message: message, sig: [64]byte{0: 1}}
 	out["A is p, not canonical"] = edge{key: p, message: message, sig: [64]byte{0: 1}}
 	return out
@@ -163,8 +163,12 @@ func smallR(t *testing.T, message []byte, bigR *curve.EdwardsPoint, want bool) e
 
 func finish(t *testing.T, message []byte, a, r *scalar.Scalar, bigA, bigR *curve.EdwardsPoint) edge {
 	t.Helper()
-	e := edge{key: encode(bigA), message: message, want: true}
-	encodedR := encode(bigR)
+	return finishBytes(t, message, a, r, encode(bigA), encode(bigR))
+}
+
+func finishBytes(t *testing.T, message []byte, a, r *scalar.Scalar, key, encodedR [32]byte) edge {
+	t.Helper()
+	e := edge{key: key, message: message, want: true}
 	h := sha512.New()
 	h.Write(encodedR[:])
 	h.Write(e.key[:])
@@ -282,8 +286,16 @@ func TestEd25519RefusesWhatIsNoFrame(t *testing.T) {
 	if err := cosi.VerifyEd25519(id.Public(), f, [64]byte{}); !errors.Is(err, cosi.ErrFrame) {
 		t.Fatal(err)
 	}
-	if got := cosi.VerifyEd25519Batch([]cosi.IdentitySignature{{Key: id.Public(), Frame: f}}); !slices.Equal(
-		got, []int{0}) {
+	b := f.Encode()
+	e := crafted(t, b[:], nil, nil) // a right signature over the bytes of that frame
+	if !cosi.VerifyEd25519Message(e.key, b[:], e.sig) {
+		t.Fatal("the signature is wrong")
+	}
+	if err := cosi.VerifyEd25519(e.key, f, e.sig); !errors.Is(err, cosi.ErrFrame) {
+		t.Fatal(err)
+	}
+	batch := []cosi.IdentitySignature{{Key: e.key, Frame: f, Signature: e.sig}}
+	if got := cosi.VerifyEd25519Batch(batch); !slices.Equal(got, []int{0}) {
 		t.Fatal(got)
 	}
 }
