@@ -6,8 +6,21 @@ import (
 	"database/sql/driver"
 )
 
-// QueueLength is how many Updates wait in line.
-const QueueLength = queueLength
+const (
+	// QueueLength is how many Updates wait in line.
+	QueueLength = queueLength
+	// MaxStatements is how many prepared statements a session keeps.
+	MaxStatements = maxStatements
+)
+
+// Statements is how many prepared statements the writing session keeps; for a callback.
+func (s *Store) Statements() int { return len(s.db.write.statements) }
+
+// TLSMode is the sslmode that a DSN leads to.
+func TLSMode(dsn string) (string, error) {
+	cfg, _, err := postgresConfig(dsn)
+	return string(cfg.SSLMode), err
+}
 
 // Waiting is the number of Updates in line.
 func (s *Store) Waiting() int { return len(s.jobs) }

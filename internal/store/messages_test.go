@@ -96,10 +96,11 @@ func TestRelayWakesAfterTheCommit(t *testing.T) {
 				return false
 			}
 		}
-		err := s.Update(t.Context(), func(tx *store.Tx) error {
+		errs := together(t, s, func(tx *store.Tx) error {
 			return errors.Join(tx.Enqueue("q", nil, nil), errNo)
-		})
-		wantError(t, err, errNo)
+		}, func(*store.Tx) error { return nil })
+		wantError(t, errs[0], errNo)
+		wantError(t, errs[1], nil)
 		if awake() {
 			t.Error("woken by what was undone")
 		}

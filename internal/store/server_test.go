@@ -6,6 +6,20 @@ import (
 	"github.com/cypherlink/cypherlink/internal/store"
 )
 
+func TestTLSIsVerifiedUnlessTheOperatorSaysOtherwise(t *testing.T) {
+	for _, tt := range []struct{ name, dsn, want string }{
+		{"nothing said", "postgres://u@h/x", "verify-full"},
+		{"no TLS", "postgres://u@h/x?sslmode=disable", "disable"},
+		{"any certificate", "postgres://u@h/x?sslmode=require", "require"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, err := store.TLSMode(tt.dsn); got != tt.want || err != nil {
+				t.Errorf("sslmode %s, want %s (%v)", got, tt.want, err)
+			}
+		})
+	}
+}
+
 func TestServerKeepsThePromises(t *testing.T) {
 	for _, tt := range []struct {
 		name                                string

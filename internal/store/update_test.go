@@ -423,7 +423,10 @@ func TestManyStatements(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, dsn string) {
 		s := storetest.Open(t, dsn)
 		update(t, s, func(tx *store.Tx) error {
-			for i := range 600 {
+			for i := range 2*store.MaxStatements + 10 {
+				if kept := s.Statements(); kept > store.MaxStatements {
+					return fmt.Errorf("%d statements are kept", kept)
+				}
 				var got int
 				err := tx.QueryRow(fmt.Sprintf("SELECT %d", i)).Scan(&got)
 				if err != nil || got != i {
