@@ -199,8 +199,8 @@ func (r *Roster) weigh(points []sharePoint, shares map[int]Share) []sharePoint {
 }
 
 // bisect lists, ascending, the wrong places of [from, to), which holds at least one; sound
-// tells whether a part holds none. For k wrong of m it asks at most 2k*log2(m/k) times or
-// thereabouts: where the left half is sound, the right is known to be wrong.
+// tells whether a part holds none. Where the left half is sound, the right is known to be
+// wrong. For k wrong of m it asks at most 2k*ceil(log2(ceil(m/k))) + 2k times.
 func bisect(from, to int, sound func(from, to int) bool) []int {
 	if to-from <= 1 {
 		return []int{from}
