@@ -66,6 +66,9 @@ free_port() {
   fail "no free port"
 }
 
+# gone tells whether the process has ended, reaped or not.
+gone() { [[ ! -d /proc/$1 || $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) == Z ]]; }
+
 # running tells whether the process in broker.pid lives and is this folder's broker.
 running() {
   local pid
@@ -106,7 +109,7 @@ launch() {
   (java_tool "$lib" kafka.Kafka "$dir/server.properties") >"$dir/broker.log" 2>&1 </dev/null &
   echo $! >"$dir/broker.pid"
   until listening "$port"; do
-    running "$dir" || return 1
+    ! gone "$!" || return 1
     ((SECONDS < 90)) || return 1
     sleep 0.05
   done
@@ -141,9 +144,6 @@ start() {
   done
   fail "the broker does not start: $(tail -3 "$dir/broker.log")"
 }
-
-# gone tells whether the process has ended, reaped or not.
-gone() { [[ ! -d /proc/$1 || $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) == Z ]]; }
 
 # end sends the signal and waits until the process is gone.
 end() {
