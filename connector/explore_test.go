@@ -266,8 +266,8 @@ func explore(s *scene, limit int) (trouble string, visited int, complete bool) {
 // tight are the smallest margins that Valid accepts for ledgers of one second each.
 func tight() (m Margins, source, destination Timing) {
 	m = Margins{
-		Resend: time.Second, SourceHold: 10 * time.Second, DestinationHold: 5 * time.Second,
-		MaxHold: 10 * time.Second, RelayWindow: 5 * time.Second, AcceptWindow: 3 * time.Second,
+		Resend: time.Second, SourceHold: 9 * time.Second, DestinationHold: 5 * time.Second,
+		MaxHold: 9 * time.Second, RelayWindow: 4 * time.Second, AcceptWindow: 3 * time.Second,
 		ConfirmWindow: time.Second, Restart: time.Second,
 	}
 	one := Timing{Inclusion: time.Second, Answer: time.Second}
@@ -279,7 +279,7 @@ func TestExploreSynchronousWorld(t *testing.T) {
 	if err := m.Valid(source, destination); err != nil {
 		t.Fatal(err)
 	}
-	s := newScene(t, 10, 5, m)
+	s := newScene(t, 9, 5, m)
 	s.synchrony = &limits{inclusion: 1, answer: 1, restart: 1}
 	report(t, s)
 }
@@ -305,7 +305,7 @@ func TestExploreWorldsWithCrashes(t *testing.T) {
 	for p := range parties {
 		t.Run(p.String(), func(t *testing.T) {
 			m, _, _ := tight()
-			s := newScene(t, 10, 5, m)
+			s := newScene(t, 9, 5, m)
 			s.synchrony = &limits{inclusion: 1, answer: 1, restart: 1}
 			s.crashes[p] = 1
 			report(t, s)
@@ -400,7 +400,7 @@ func TestExplorerCatchesMutants(t *testing.T) {
 			return s
 		}},
 		{"the payee reveals until the expiry", func() *scene {
-			s := newScene(t, 10, 5, m)
+			s := newScene(t, 9, 5, m)
 			s.synchrony = &limits{inclusion: 1, answer: 1, restart: 1}
 			honestStep := s.step
 			s.step = func(s *scene, p party, log []Event, now time.Time, in Input) (Effects, error) {

@@ -335,6 +335,9 @@ func (w *world) carryOut(s *scene, p party, e Effects) {
 		if q.Ledger == s.terms.Legs[terms.Destination].Asset.Ledger {
 			leg = terms.Destination
 		}
+		if s.clock(w.now).Unix() < s.terms.Legs[leg].Expiry {
+			continue // it asks once after a start, for events that it may have missed: here none is
+		}
 		w.add(message{leg: leg, kind: "ask", from: p, sentAt: w.now})
 	}
 }
