@@ -184,7 +184,9 @@ func newNetwork(t *testing.T) *network {
 }
 
 func (n *network) assets() [2]cypherlink.Asset {
-	return [2]cypherlink.Asset{{Ledger: "de", Code: "EUR", Scale: 2}, {Ledger: "cypherium", Code: "CNY", Scale: 2}}
+	return [2]cypherlink.Asset{
+		{Ledger: "de", Code: "EUR", Scale: 2}, {Ledger: "cypherium", Code: "CNY", Scale: 2},
+	}
 }
 
 // agree draws up the terms and the packet of payment i.
