@@ -94,7 +94,7 @@ func (e *element) ownReason() string {
 		return "BE15"
 	case "Ctry":
 		return e.byParty("BE09", "BE10", "BE11")
-	case "BICFI", "AnyBIC", "BICOrBEI":
+	case "BICFI", "BIC", "AnyBIC", "BICOrBEI":
 		return e.byParty("RC01", "RC03", "RC04")
 	case "IBAN":
 		return e.byParty("AC01", "AC02", "AC03")

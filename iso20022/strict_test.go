@@ -93,6 +93,11 @@ func TestParseRefusesHostileXML(t *testing.T) {
 		},
 		{"an entity that nobody declared", "Müller", "&xxe;", CodeMalformed, "FF01", open + "/Dbtr/Nm"},
 		{"a processing instruction", "<Envelope", "<?php x?><Envelope", CodeForbidden, "FF01", ""},
+		{
+			"another instruction first", `<?xml version="1.0" encoding="UTF-8"?>`, "<?x?>", CodeForbidden,
+			"FF01", "",
+		},
+		{"text before the end of an element", "</UETR>", "</UETR>x", CodeMalformed, "FF01", open + "/PmtId"},
 		{"a style sheet inside", "<PmtId>", "<?xml-stylesheet?><PmtId>", CodeForbidden, "FF01", open},
 		{
 			"a second XML declaration", "<Document", "<?xml version=\"1.0\"?><Document", CodeForbidden,
@@ -235,6 +240,18 @@ func TestParseRefusesWhatTheSchemaDoesNotAllow(t *testing.T) {
 			tx + "/UltmtDbtr",
 		},
 		{"an unknown attribute", "<PmtId>", `<PmtId a="1">`, CodeAttribute, "FF01", tx + "/PmtId/@a"},
+		{
+			"a currency of no amount", "<PmtId>", `<PmtId Ccy="EUR">`, CodeAttribute, "FF01",
+			tx + "/PmtId/@Ccy",
+		},
+		{
+			"another attribute of an amount", ` Ccy="`, ` Cur="`, CodeAttribute, "FF01",
+			tx + "/IntrBkSttlmAmt/@Cur",
+		},
+		{
+			"a schema location of another namespace", "<PmtId>", `<PmtId xmlns:p="x" p:schemaLocation="y">`,
+			CodeAttribute, "FF01", tx + "/PmtId/@schemaLocation",
+		},
 		{
 			"xsi:nil", "<Dbtr>", `<Dbtr xmlns:i="` + schemaInstance + `" i:nil="true">`, CodeAttribute,
 			"FF01", tx + "/Dbtr/@nil",
@@ -410,6 +427,39 @@ func TestParseTakesOneTransaction(t *testing.T) {
 	r := refusal(t, parse(s))
 	if r.Code != CodeTransactions || r.Reason != "AM18" || !strings.HasSuffix(r.Pointer, "/CdtTrfTxInf[2]") {
 		t.Fatal(r)
+	}
+}
+
+func TestChoice(t *testing.T) {
+	leaf := schemaType{base: text}
+	one := schemaType{model: choice, parts: []part{{"a", &leaf, 1, 1}, {"b", &leaf, 1, 2}}}
+	none := schemaType{model: choice, parts: []part{{"a", &leaf, 0, 1}, {"b", &leaf, 1, 1}}}
+	tests := []struct {
+		name, in string
+		of       *schemaType
+		code     cypherlink.Code
+	}{
+		{"the first", "<x><a/></x>", &one, ""},
+		{"the second as often as it may", "<x><b/><b/></x>", &one, ""},
+		{"the second too often", "<x><b/><b/><b/></x>", &one, CodeUnexpected},
+		{"the first twice", "<x><a/><a/></x>", &one, CodeUnexpected},
+		{"both", "<x><b/><a/></x>", &one, CodeUnexpected},
+		{"neither", "<x></x>", &one, CodeMissing},
+		{"neither where one may be left out", "<x></x>", &none, ""},
+		{"another", "<x><c/></x>", &one, CodeUnknown},
+		{"one of another namespace", `<x><a xmlns="y"/></x>`, &one, CodeUnsupported},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			root, err := parseTree([]byte(tt.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = root.validate(tt.of)
+			if tt.code == "" && err != nil || tt.code != "" && refusal(t, err).Code != tt.code {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

@@ -221,24 +221,26 @@ func (e *element) validateText(t *schemaType) error {
 
 // validateIdentifier checks what a pattern cannot: countries, lengths, check digits.
 func (e *element) validateIdentifier(p pattern) error {
+	var code cypherlink.Code
+	var message string
 	var err error
-	var f *cypherlink.Error
 	switch p { //nolint:exhaustive // the other patterns say all
 	case patternBIC, patternOldBIC:
 		_, err = cypherlink.ParseBIC(e.text)
-		f = e.faultAt(CodeBIC, "the country of the BIC is unknown")
+		code, message = CodeBIC, "the country of the BIC is unknown"
 	case patternIBAN:
 		_, err = cypherlink.ParseIBAN(e.text)
-		f = e.faultAt(CodeIBAN, "country, length or check digits of the IBAN are wrong")
+		code, message = CodeIBAN, "country, length or check digits of the IBAN are wrong"
 	case patternLEI:
 		_, err = cypherlink.ParseLEI(e.text)
-		f = e.faultAt(CodeLEI, "the check digits of the LEI are wrong")
+		code, message = CodeLEI, "the check digits of the LEI are wrong"
 	}
-	if err != nil {
-		f.Err = err
-		return f
+	if err == nil {
+		return nil
 	}
-	return nil
+	f := e.faultAt(code, "%s", message)
+	f.Err = err
+	return f
 }
 
 // validateDecimal checks an amount with the digits of its currency, any other decimal with the
