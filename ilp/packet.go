@@ -241,7 +241,8 @@ func appendTime(b []byte, t time.Time) ([]byte, error) {
 		return nil, fmt.Errorf("%w: expiry %s: whole milliseconds, years 0 to 9999", ErrPacket, t)
 	}
 	b = t.AppendFormat(b, "20060102150405")
-	return fmt.Appendf(b, "%03d", ms), nil
+	//nolint:gosec // each is a digit
+	return append(b, byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)), nil
 }
 
 // time reads a timestamp. RFC 30 forbids month 13, hour 24 and second 60.
