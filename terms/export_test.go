@@ -1,0 +1,5 @@
+package terms
+
+var Paths = paths
+
+const MaxWaiting = maxWaiting
