@@ -27,8 +27,7 @@ func ParseBIC(s string) (BIC, error) {
 		return BIC{}, fmt.Errorf("%.20q has not 8 or 11 characters: %w", s, ErrBIC)
 	}
 	for i, c := range []byte(s) {
-		letter, digit := 'A' <= c && c <= 'Z', '0' <= c && c <= '9'
-		if country := i == 4 || i == 5; !letter && (country || !digit) {
+		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
 			return BIC{}, fmt.Errorf("%q, character %d: %w", s, i+1, ErrBIC)
 		}
 	}
@@ -85,8 +84,8 @@ func ReadBIC(r *wire.Reader) BIC {
 	return b
 }
 
-// isCountry tells whether code is a country code of ISO 3166-1 alpha-2, or XK (Kosovo), which
-// SWIFT and the IBAN registry use.
+// isCountry tells whether two capital letters or digits are a country code of ISO 3166-1
+// alpha-2, or XK (Kosovo), which SWIFT and the IBAN registry use.
 func isCountry(code string) bool {
 	const all = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ " +
 		"BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ " +
@@ -96,5 +95,5 @@ func isCountry(code string) bool {
 		"MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS " +
 		"RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM " +
 		"TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW"
-	return len(code) == 2 && !strings.Contains(code, " ") && strings.Contains(all, code)
+	return strings.Contains(all, code)
 }

@@ -29,12 +29,12 @@ func ParseIBAN(s string) (IBAN, error) {
 	}
 	for i, c := range []byte(s) {
 		letter, digit := 'A' <= c && c <= 'Z', '0' <= c && c <= '9'
-		if i < 2 && !letter || (i == 2 || i == 3) && !digit || !letter && !digit {
+		if (i == 2 || i == 3) && !digit || !letter && !digit {
 			return IBAN{}, fmt.Errorf("character %d: %w", i+1, ErrIBAN)
 		}
 	}
 	if !isCountry(s[:2]) {
-		return IBAN{}, fmt.Errorf("unknown country %s: %w", s[:2], ErrIBAN)
+		return IBAN{}, fmt.Errorf("unknown country: %w", ErrIBAN)
 	}
 	if want := ibanLength(s[:2]); want != 0 && len(s) != want {
 		return IBAN{}, fmt.Errorf("%d characters, %s has %d: %w", len(s), s[:2], want, ErrIBAN)

@@ -69,6 +69,8 @@ func TestParseIBAN(t *testing.T) {
 		{"check digits 00 with a right remainder", remainderAlias(t, "00"), false},
 		{"check digits 01 with a right remainder", remainderAlias(t, "01"), false},
 		{"check digits 99 with a right remainder", remainderAlias(t, "99"), false},
+		{"a letter as check digit with a right remainder", remainderAlias(t, "5A"), false},
+		{"a digit in the country", "D189370400440532013000", false},
 		{"the print form with spaces", "DE89 3704 0044 0532 0130 00", false},
 		{"lower case", "de89370400440532013000", false},
 		{"one character short of the country's length", "DE" + checkDigits("DE", "37040044053201300") +
@@ -155,6 +157,7 @@ func TestParseLEI(t *testing.T) {
 		{"a letter as check digit", "7LTWFZYICNSX8D621K8A", false},
 		{"check digits 00 with a right remainder", leiAlias(t, "00"), false},
 		{"check digits 99 with a right remainder", leiAlias(t, "99"), false},
+		{"a letter as check digit with a right remainder", leiAlias(t, "5A"), false},
 		{"empty", "", false},
 	}
 	for _, tt := range tests {
@@ -198,6 +201,10 @@ func TestParseUETR(t *testing.T) {
 		{"a hyphen too many", "eb6305c9-1f7f-49de-aed0-16487c27-42d", false},
 		{"a letter that is no digit", "gb6305c9-1f7f-49de-aed0-16487c27b42d", false},
 		{"nil", "00000000-0000-0000-0000-000000000000", false},
+		{"another character for the first hyphen", "eb6305c901f7f-49de-aed0-16487c27b42d", false},
+		{"another character for the second hyphen", "eb6305c9-1f7f049de-aed0-16487c27b42d", false},
+		{"another character for the third hyphen", "eb6305c9-1f7f-49de0aed0-16487c27b42d", false},
+		{"another character for the fourth hyphen", "eb6305c9-1f7f-49de-aed0016487c27b42d", false},
 		{"empty", "", false},
 	}
 	for _, tt := range tests {
@@ -239,7 +246,7 @@ func TestCurrencyDigits(t *testing.T) {
 	for _, code := range []string{
 		"XAU", "XAG", "XPT", "XPD", "XDR", "XSU", "XUA", "XBA", "XTS", "XXX", // settle nothing
 		"DEM", "HRK", "BGN", "ANG", // withdrawn
-		"eur", "EU", "EURO", "", "E R", "R G", "ZZZ", " AED",
+		"eur", "EU", "EURO", "", "D A", "EUR ", "ZZZ", " AED",
 	} {
 		if got, ok := cypherlink.CurrencyDigits(code); got != 0 || ok {
 			t.Errorf("%q accepted: %d", code, got)
