@@ -10,11 +10,11 @@ import (
 )
 
 // chaos is one seed's committee, network and faults.
-func chaos(t *testing.T, seed uint64, real bool) *sim {
+func chaos(t *testing.T, seed uint64, bls bool) *sim {
 	t.Helper()
 	dice := rand.New(rand.NewPCG(seed, 1))
 	n := []int{4, 4, 4, 5, 7}[dice.IntN(5)]
-	cfg := config{n: n, real: real, change: func(k *chain.KeyBlock) {
+	cfg := config{n: n, real: bls, change: func(k *chain.KeyBlock) {
 		k.Depth = uint8(2 + dice.IntN(2))
 		k.TermViews = []uint16{1, 1, 2, 4}[dice.IntN(4)]
 	}}
@@ -86,9 +86,9 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-func runChaos(t *testing.T, seed uint64, real bool) {
+func runChaos(t *testing.T, seed uint64, bls bool) {
 	t.Helper()
-	s := chaos(t, seed, real)
+	s := chaos(t, seed, bls)
 	s.startAll()
 	var txs [][]byte
 	for at := time.Duration(0); at < faulty; at += 700 * time.Millisecond {

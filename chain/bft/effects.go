@@ -20,9 +20,9 @@ type (
 		From    int
 		Message Message
 	}
-	// OwnVote, OwnTimeout and OwnProposal are what Safety signed.
+	// OwnVote is the vote of the durable record, as Safety signed it.
 	OwnVote struct{ Vote chain.Vote }
-	// OwnTimeout is the timeout of the durable record.
+	// OwnTimeout is the timeout of the durable record, as Safety signed it.
 	OwnTimeout struct{ Timeout chain.Timeout }
 	// OwnProposal is the signature on the proposal of the durable record.
 	OwnProposal struct {

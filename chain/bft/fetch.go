@@ -158,14 +158,31 @@ func (r *Replica) admitBlocks(m Blocks) error {
 	if err := r.admitQC(m.QC); err != nil {
 		return err
 	}
-	first, final := m.Blocks[0].Header, r.tree.final
-	if _, ok := r.tree.nodes[first.Parent.Block]; ok || first.Height <= final.height() {
-		return nil
+	return r.onFinal(m)
+}
+
+// onFinal checks that linked and certified blocks stand on the final one or on one above it.
+// Every block that is certified in a later view than the final one's descends from it; so one
+// that does not shows that the committee is broken.
+func (r *Replica) onFinal(m Blocks) error {
+	final := r.tree.final
+	for _, b := range m.Blocks {
+		h := b.Header
+		if h.Height != final.height()+1 || h.Parent == final.tuple {
+			continue
+		}
+		err := fmt.Errorf("block %+v beside the final %+v", h.Tuple(), final.tuple)
+		if m.QC.Tuple.View < final.tuple.View {
+			return fmt.Errorf("%w: %w", err, chain.ErrHeader)
+		}
+		r.fail(fmt.Errorf("%w, QC on %+v: %w", err, m.QC.Tuple, ErrFork))
+		return r.failed
 	}
-	if first.Height == final.height()+1 && m.QC.Tuple.View >= final.tuple.View {
-		r.fail(fmt.Errorf("QC on %+v, final is %+v: %w", m.QC.Tuple, final.tuple, ErrFork))
+	first := m.Blocks[0].Header
+	if _, ok := r.tree.nodes[first.Parent.Block]; !ok && first.Height > final.height() {
+		return fmt.Errorf("blocks from height %d on an unknown one: %w", first.Height, chain.ErrHeader)
 	}
-	return fmt.Errorf("blocks from height %d on an unknown one: %w", first.Height, chain.ErrHeader)
+	return nil
 }
 
 // admitFetched takes a block that is certified through its descendants. Its own certificates

@@ -247,7 +247,8 @@ func (r *Replica) build(parent *node, tc *chain.TC, timeMS int64) (chain.Block, 
 	if err != nil {
 		return chain.Block{}, fmt.Errorf("build a block of view %d: %w", r.view, err)
 	}
-	h.PayloadRoot, h.PayloadCount, h.Roots = payload.Root(), uint32(len(payload)), roots //nolint:gosec // bounded
+	h.PayloadRoot, h.Roots = payload.Root(), roots
+	h.PayloadCount = uint32(len(payload)) //nolint:gosec // CheckBlock refuses more than 1,024
 	b := chain.Block{Header: h, Votes: r.high.Votes, TC: tc, Payload: payload}
 	if err := c.CheckBlock(b); err != nil {
 		return chain.Block{}, fmt.Errorf("built for view %d: %w", r.view, err)

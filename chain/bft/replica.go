@@ -141,7 +141,8 @@ func New(now time.Time, o Options, s Start) (*Replica, error) {
 func (r *Replica) restore(s Start) {
 	blocks := slices.Clone(s.Blocks)
 	slices.SortStableFunc(blocks, func(a, b chain.Block) int {
-		return cmp.Or(cmp.Compare(a.Header.Height, b.Header.Height), cmp.Compare(a.Header.View, b.Header.View))
+		return cmp.Or(
+			cmp.Compare(a.Header.Height, b.Header.Height), cmp.Compare(a.Header.View, b.Header.View))
 	})
 	for _, qc := range []chain.QC{s.High, s.Record.High} {
 		r.recall(qc)

@@ -122,7 +122,7 @@ const (
 type pair struct {
 	sequence uint64
 	body     []byte
-	// bad is the copy to be repaired, or none, or torn if both are bad.
+	// bad is the copy to be repaired, or none, or torn if neither counts.
 	bad int
 }
 
@@ -141,6 +141,10 @@ func readPair(b []byte, place uint64) (pair, error) {
 		return pair{seq1, body1, 0}, nil
 	case seq0 == seq1 && bytes.Equal(body0, body1):
 		return pair{seq0, body0, none}, nil
+	case seq0 == seq1:
+		// Two torn writes of this number, one after the other, of which sectors made a whole.
+		// Neither was acknowledged.
+		return pair{bad: torn}, nil
 	case seq0 == seq1+2:
 		return pair{seq0, body0, 1}, nil
 	case seq1 == seq0+2:
