@@ -1,0 +1,65 @@
+package state_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/state"
+	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/ledger/ledgertest"
+)
+
+// FuzzTransaction checks that a transaction that is accepted has one form, and that no payload
+// makes execution fail other than by refusing the block.
+func FuzzTransaction(f *testing.F) {
+	chained := weave(f, state.NewMemory())
+	w := chained.World
+	p := w.Payment("one", 100, start+60)
+	for _, c := range []*ledger.SignedCommand{w.Prepare(p), w.Confirm(w.Bob, p), w.Return(w.Bob, p)} {
+		f.Add(state.NewTransaction(c).Encode())
+	}
+	kind := state.NewTransaction(w.Prepare(p)).Encode()
+	kind[0]++
+	f.Add(kind)
+	f.Add([]byte{})
+	f.Add([]byte{1})
+	at := int64(start+1) * 1000
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tx, err := state.DecodeTransaction(b)
+		switch {
+		case err != nil && !errors.Is(err, state.ErrTransaction):
+			t.Fatal(err)
+		case err == nil && !bytes.Equal(state.NewTransaction(tx.Command).Encode(), b):
+			t.Fatalf("%x encodes as %x", b, state.NewTransaction(tx.Command).Encode())
+		}
+		header := chain.Header{Height: 1, TimeMS: at}
+		_, err = chained.Execute(chained.Final(), header, chain.Payload{b})
+		if !errors.Is(err, state.ErrBlock) {
+			t.Fatalf("a block without its roots is executed: %v", err)
+		}
+	})
+}
+
+// FuzzEvent checks that an event that is accepted has one form.
+func FuzzEvent(f *testing.F) {
+	w := ledgertest.NewWorld()
+	p := w.Payment("one", 100, start+60)
+	c := ledger.Custody{ID: w.ID(p), Subject: p.Subject, Packet: p.Packet, State: ledger.Prepared}
+	f.Add((&state.Event{Height: 1, TimeMS: 2, Custody: c}).Encode())
+	c.State, c.Preimage = ledger.Confirmed, p.Preimage
+	f.Add((&state.Event{Height: 3, TimeMS: 4, Custody: c}).Encode())
+	kind := (&state.Event{Height: 3, TimeMS: 4, Custody: c}).Encode()
+	kind[0]++
+	f.Add(kind)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := state.DecodeEvent(b)
+		switch {
+		case err != nil && !errors.Is(err, state.ErrEvent):
+			t.Fatal(err)
+		case err == nil && !bytes.Equal(e.Encode(), b):
+			t.Fatalf("%x encodes as %x", b, e.Encode())
+		}
+	})
+}
