@@ -36,7 +36,7 @@ type Charter struct {
 }
 
 // Valid reports ErrCharter unless the ledger's id is valid, MinExpiry is from 0 to a year, and
-// every policy is valid and for an asset of this ledger.
+// every policy is valid and for an asset of this ledger, whose code no other has.
 func (c *Charter) Valid() error {
 	const year = 366 * 24 * 60 * 60
 	if err := c.Ledger.Valid(); err != nil {
@@ -48,10 +48,12 @@ func (c *Charter) Valid() error {
 	if c.Keys == nil {
 		return fmt.Errorf("%w: no keys", ErrCharter)
 	}
+	var last cypherlink.Asset
 	for _, asset := range c.Assets() {
-		if asset.Ledger != c.Ledger {
+		if asset.Ledger != c.Ledger || asset.Code == last.Code {
 			return fmt.Errorf("%w: asset %s", ErrCharter, asset)
 		}
+		last = asset
 		if err := errors.Join(asset.Valid(), c.Policies[asset].Valid()); err != nil {
 			return fmt.Errorf("%w: asset %s: %w", ErrCharter, asset, err)
 		}

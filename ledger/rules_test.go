@@ -366,6 +366,9 @@ func TestCharterValid(t *testing.T) {
 		{"another ledger's asset", func(c *ledger.Charter) {
 			c.Policies[cypherlink.Asset{Ledger: "other", Code: "EUR"}] = validator.Policy{}
 		}, "EUR@other"},
+		{"one code with two scales", func(c *ledger.Charter) {
+			c.Policies[cypherlink.Asset{Ledger: c.Ledger, Code: "EUR", Scale: 3}] = validator.Policy{}
+		}, "EUR@de"},
 		{"a malformed asset", func(c *ledger.Charter) {
 			c.Policies[cypherlink.Asset{Ledger: c.Ledger, Code: "eur"}] = validator.Policy{}
 		}, "eur"},
