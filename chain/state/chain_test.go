@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/cypherlink/cypherlink"
@@ -536,4 +537,13 @@ func TestVerify(t *testing.T) {
 			t.Fatalf("%v", errs)
 		}
 	}
+	var running sync.WaitGroup
+	for range 4 {
+		running.Go(func() {
+			if errs := f.Verify(transactions(good, &bad)); errs[0] != nil || errs[1] == nil {
+				t.Errorf("%v", errs)
+			}
+		})
+	}
+	running.Wait()
 }

@@ -269,6 +269,44 @@ func writeAll(t *testing.T, fs vfs.FS, name string, content []byte) {
 	}
 }
 
+// What has begun is seen at once and durable when the wait is over.
+func TestBegin(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	store, err := openOn(t, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var waits []func() error
+	for i := range byte(9) {
+		wait, err := store.Begin([]state.Write{{Key: []byte{0xc0, i}, Value: []byte{i}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if value, ok, err := store.Get([]byte{0xc0, i}); err != nil || !ok || value[0] != i {
+			t.Fatalf("%x, %t, %v", value, ok, err)
+		}
+		waits = append(waits, wait)
+	}
+	for i, wait := range waits {
+		if err := wait(); err != nil {
+			t.Fatal(err)
+		}
+		after, err := openOn(t, disk.CrashClone(vfs.CrashCloneCfg{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j := range i + 1 {
+			if _, ok, err := after.Get([]byte{0xc0, byte(j)}); err != nil || !ok {
+				t.Fatalf("write %d is lost after wait %d: %v", j, i, err)
+			}
+		}
+		if err := after.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Two processes on one folder would write two histories.
 func TestOneProcessAFolder(t *testing.T) {
 	where := t.TempDir()

@@ -84,9 +84,19 @@ func (p *Pebble) Scan(from, to []byte, yield func(key, value []byte) bool) (err 
 }
 
 // Write implements Store.
-func (p *Pebble) Write(writes []Write) (err error) {
+func (p *Pebble) Write(writes []Write) error {
+	wait, err := p.Begin(writes)
+	if err != nil {
+		return err
+	}
+	return wait()
+}
+
+// Begin is Write in two halves: when it returns, reads see all of the writes; when wait
+// returns, which has to be called once, they are durable. Writes become durable in the order
+// in which they began.
+func (p *Pebble) Begin(writes []Write) (wait func() error, err error) {
 	b := p.db.NewBatch()
-	defer func() { err = errors.Join(err, b.Close()) }()
 	for _, w := range writes {
 		if w.Value == nil {
 			err = b.Delete(w.Key, nil)
@@ -94,10 +104,13 @@ func (p *Pebble) Write(writes []Write) (err error) {
 			err = b.Set(w.Key, w.Value, nil)
 		}
 		if err != nil {
-			return err
+			return nil, errors.Join(err, b.Close())
 		}
 	}
-	return b.Commit(pebble.Sync)
+	if err := p.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return func() error { return errors.Join(b.SyncWait(), b.Close()) }, nil
 }
 
 // pebbleLog passes on what Pebble says. Its Infof is about its housekeeping, and left out.

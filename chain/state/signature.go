@@ -1,6 +1,8 @@
 package state
 
 import (
+	"sync"
+
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/ledger"
 )
@@ -11,9 +13,14 @@ const cacheSize = 1 << 16
 // verified remembers the transactions whose signature is right, by the hash over both, so
 // that a member checks each once although it sees it at admission, in a block that it builds
 // and in a block that it votes for. The older half is forgotten when the newer is full.
-type verified struct{ newer, older map[cypherlink.Hash]struct{} }
+type verified struct {
+	mu           sync.Mutex
+	newer, older map[cypherlink.Hash]struct{}
+}
 
 func (v *verified) has(h cypherlink.Hash) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if _, ok := v.newer[h]; ok {
 		return true
 	}
@@ -22,6 +29,8 @@ func (v *verified) has(h cypherlink.Hash) bool {
 }
 
 func (v *verified) add(h cypherlink.Hash) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if len(v.newer) >= cacheSize || v.newer == nil {
 		v.newer, v.older = make(map[cypherlink.Hash]struct{}, 1024), v.newer
 	}
@@ -29,7 +38,8 @@ func (v *verified) add(h cypherlink.Hash) {
 }
 
 // Verify authenticates the transactions that it has not seen before, in one batch. The result
-// has a refusal of package ledger, or nil, at each transaction's place.
+// has a refusal of package ledger, or nil, at each transaction's place. Any goroutine may
+// call it.
 func (s *State) Verify(txs []*Transaction) []error {
 	errs := make([]error, len(txs))
 	var commands []*ledger.SignedCommand

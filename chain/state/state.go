@@ -21,7 +21,8 @@ var (
 // checkedBlocks is how many blocks, counted from the last, Open links to each other.
 const checkedBlocks = 256
 
-// The first byte of a stored key.
+// The first byte of a stored key. Those from 0xc0 on belong to the host, which may keep what
+// is its own in the same store.
 const (
 	spaceState   byte = 's' // state key -> value
 	spaceNode    byte = 'n' // hash -> record of a branching
@@ -34,8 +35,8 @@ const (
 )
 
 // State is the ledger on the chain: the final state in a store, and the rules by which a
-// block changes it. One goroutine owns it; Custody, Balance and the other readers of what is
-// final may be called by any.
+// block changes it. One goroutine owns it; Verify, and the readers of what is final that name
+// a height, an index, an id or an account, may be called by any.
 type State struct {
 	store   Store
 	genesis *chain.Genesis
