@@ -59,6 +59,13 @@ func (t *Told) Set(f Field, text string) error {
 	return nil
 }
 
+// Forget makes f unknown.
+func (t *Told) Forget(f Field) {
+	if f < FieldCount {
+		t.known[f], t.texts[f] = false, ""
+	}
+}
+
 // Text is the text of f and whether it is known.
 func (t *Told) Text(f Field) (string, bool) {
 	if f >= FieldCount {
