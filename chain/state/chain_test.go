@@ -433,6 +433,42 @@ func TestCommitTwice(t *testing.T) {
 	}
 }
 
+// A block may be final without a proof of its own: the next one that has one covers it.
+func TestProofFrom(t *testing.T) {
+	f := weave(t, state.NewMemory())
+	for i := range 4 {
+		_, b := f.build(t, int64(i+1))
+		v, err := f.Execute(f.Final(), b.Header, b.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proof, qc := f.proven(t, b)
+		if i%2 == 0 {
+			proof = chain.FinalityProof{}
+		}
+		if err := f.Commit(v, state.Final{Block: b, Proof: proof}); err != nil {
+			t.Fatal(err)
+		}
+		f.qc = qc
+	}
+	for height, want := range map[uint64]uint64{0: 2, 1: 2, 2: 2, 3: 4, 4: 4} {
+		p, err := f.ProofFrom(height)
+		if err != nil || p.Headers[0].Height != want {
+			t.Fatalf("from %d: %v", height, err)
+		}
+		if h, err := f.Committee.VerifyFinality(p); err != nil || h.Height != want {
+			t.Fatalf("from %d: %v", height, err)
+		}
+		_, err = f.ProofAt(height)
+		if (err == nil) != (height == want) || err != nil && !errors.Is(err, state.ErrUnknown) {
+			t.Fatalf("at %d: %v", height, err)
+		}
+	}
+	if _, err := f.ProofFrom(5); !errors.Is(err, state.ErrUnknown) {
+		t.Fatal(err)
+	}
+}
+
 // Whoever has a header can check what the state holds.
 func TestProofsAgainstHeaders(t *testing.T) {
 	f := weave(t, state.NewMemory())

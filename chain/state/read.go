@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
@@ -136,15 +137,38 @@ func (s *State) BlockAt(height uint64) (chain.Block, error) {
 	return b, nil
 }
 
-// ProofAt proves that the block of that height, from 1, is final; ErrUnknown above the last.
+// ProofAt proves that the block of that height is final; ErrUnknown if it has no proof of its
+// own. Members store one with every block but the first.
 func (s *State) ProofAt(height uint64) (chain.FinalityProof, error) {
-	raw, err := s.get("proof", spaceProof, encodeIndex(height))
+	p, err := s.ProofFrom(height)
+	if err == nil && p.Headers[0].Height != height {
+		err = fmt.Errorf("proof at height %d: %w", height, ErrUnknown)
+	}
 	if err != nil {
 		return chain.FinalityProof{}, err
 	}
-	p, err := chain.DecodeFinalityProof(raw)
+	return p, nil
+}
+
+// ProofFrom proves that the first block from that height on that has a proof of its own is
+// final. Whatever the feed held at that height, it holds under that block too. ErrUnknown
+// above the last proof.
+func (s *State) ProofFrom(height uint64) (chain.FinalityProof, error) {
+	var raw []byte
+	from, to := append([]byte{spaceProof}, encodeIndex(height)...), []byte{spaceProof + 1}
+	err := s.store.Scan(from, to, func(_, value []byte) bool {
+		raw = slices.Clone(value)
+		return false
+	})
 	if err != nil {
-		return chain.FinalityProof{}, recordError(fmt.Sprint("proof ", height), err)
+		return chain.FinalityProof{}, err
+	}
+	if raw == nil {
+		return chain.FinalityProof{}, fmt.Errorf("proof from height %d: %w", height, ErrUnknown)
+	}
+	p, err := chain.DecodeFinalityProof(raw)
+	if err != nil || len(p.Headers) == 0 {
+		return chain.FinalityProof{}, recordError(fmt.Sprint("proof from height ", height), err)
 	}
 	return p, nil
 }

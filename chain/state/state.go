@@ -59,6 +59,8 @@ type tip struct {
 // Final is a block to be written as final.
 type Final struct {
 	Block chain.Block
+	// Proof begins with the block's header. It has no headers where the block is final as an
+	// ancestor of one that is committed with a proof soon.
 	Proof chain.FinalityProof
 	// Sequence is that of the member's safety record, zero for a follower.
 	Sequence uint64
@@ -166,7 +168,7 @@ func (s *State) Commit(v *Version, f Final) error {
 		return fmt.Errorf("height %d on height %d: %w", h.Height, s.final.height, ErrDiscarded)
 	case v.height != h.Height || v.timeMS != h.TimeMS || v.Roots() != h.Roots:
 		return fmt.Errorf("block %s is not the one executed: %w", h.ID(), ErrBlock)
-	case len(f.Proof.Headers) == 0 || f.Proof.Headers[0] != h:
+	case len(f.Proof.Headers) > 0 && f.Proof.Headers[0] != h:
 		return fmt.Errorf("proof of another block than %s: %w", h.ID(), ErrBlock)
 	case h.Parent.Block != s.tip.header.ID():
 		return fmt.Errorf("block %s stands on %s, not %s: %w",
@@ -203,7 +205,7 @@ func (s *State) write(v *Version, f Final) error {
 	}
 	next := tip{network: s.genesis.Network(), header: f.Block.Header, sequence: f.Sequence, root: v.root}
 	put(spaceBlock, encodeIndex(v.height), f.Block.Encode())
-	if v.height > 0 {
+	if len(f.Proof.Headers) > 0 {
 		put(spaceProof, encodeIndex(v.height), f.Proof.Encode())
 	}
 	put(spaceTip, nil, next.encode())

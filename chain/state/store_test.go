@@ -201,9 +201,14 @@ func TestDamageIsFoundWhenMet(t *testing.T) {
 			if err != nil || !ok {
 				t.Fatalf("nothing to damage: %v", err)
 			}
+			if name == "proof" {
+				if err := store.Write([]state.Write{{Key: key, Value: value[:len(value)-1]}}); err != nil {
+					t.Fatal(err)
+				}
+			}
 			s := open(t, damaged{store, key, value[:len(value)-1]}, f.Network)
 			err = errors.Join(
-				errOf(s.LatestEvent(id)), errOf(s.EventAt(0)), errOf(s.ProofAt(1)),
+				errOf(s.LatestEvent(id)), errOf(s.EventAt(0)), errOf(s.ProofFrom(1)),
 				errOf(s.Prove(state.CustodyKey(id))),
 			)
 			if !errors.Is(err, state.ErrRecord) {
