@@ -28,7 +28,8 @@ func BenchmarkBlock(b *testing.B) {
 					for _, m := range s.members {
 						m.machine.pool = nil
 						for tx := range max(1, txs) {
-							m.machine.pool = append(m.machine.pool, fmt.Appendf(make([]byte, 240), "%d %d", i, tx))
+							raw := fmt.Appendf(make([]byte, 240), "%d %d", i, tx)
+							m.machine.pool = append(m.machine.pool, raw)
 						}
 						m.step(bft.Pool{Pending: true})
 					}

@@ -76,7 +76,7 @@ func (s *sim) heal() {
 func TestChaos(t *testing.T) {
 	seeds := 150
 	if testing.Short() {
-		seeds = 12
+		seeds = 8
 	}
 	for seed := range uint64(seeds) {
 		ok := t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { runChaos(t, seed, false) })

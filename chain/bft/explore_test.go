@@ -369,16 +369,16 @@ func TestExploreOurRules(t *testing.T) {
 		views, short uint64
 	}{
 		{4, 1, 2, false, 5, 4},
-		{4, 1, 3, false, 5, 4},
+		{4, 1, 3, false, 5, 3},
 		{4, 2, 2, false, 10, 6},
-		{4, 3, 3, false, 15, 9},
+		{4, 3, 3, false, 15, 6},
 		{5, 1, 2, false, 4, 3},
-		{4, 1, 2, true, 10, 6},
+		{4, 1, 2, true, 10, 5},
 		{4, 1, 3, true, 9, 6},
-		{4, 2, 3, true, 18, 12},
-		{4, 3, 2, true, 30, 24},
-		{5, 1, 2, true, 8, 6},
-		{6, 1, 2, true, 7, 5},
+		{4, 2, 3, true, 18, 10},
+		{4, 3, 2, true, 30, 12},
+		{5, 1, 2, true, 8, 5},
+		{6, 1, 2, true, 7, 4},
 		{7, 1, 3, true, 6, 4},
 	} {
 		name := fmt.Sprintf("n %d, k %d, D %d, lean %t", tt.n, tt.k, tt.depth, tt.lean)

@@ -240,9 +240,13 @@ func (r *Replica) receive(from int, m Message) {
 			r.onTimeout(m.Timeout)
 		}
 	case Certified:
-		r.refuse(r.admitQC(m.QC))
+		if m.Tuple.View > r.high.Tuple.View {
+			r.refuse(r.admitQC(m.QC))
+		}
 	case TimedOut:
-		r.refuse(r.admitTC(m.TC))
+		if m.TC.View >= r.view {
+			r.refuse(r.admitTC(m.TC))
+		}
 	}
 }
 

@@ -118,7 +118,11 @@ func (v *vault) fill() {
 }
 
 func TestRecordSurvivesReopening(t *testing.T) {
-	for _, n := range []int{4, chain.MaxMembers} {
+	most := chain.MaxMembers
+	if testing.Short() {
+		most = 20
+	}
+	for _, n := range []int{4, most} {
 		v := filled(t, n)
 		want, sequence := v.Record(), v.Sequence()
 		v.open(sequence)
@@ -328,7 +332,11 @@ func TestDamagedRecordIsRepairedOrRefused(t *testing.T) {
 		}
 		copy(v.disk.written, v.disk.durable)
 	}
-	for i := range good {
+	step := 1
+	if testing.Short() {
+		step = 13
+	}
+	for i := 0; i < len(good); i += step {
 		damage(i)
 		v.open(sequence)
 		if v.Record().Vote != want.Vote || !bytes.Equal(v.disk.durable, good) {
@@ -437,7 +445,11 @@ func TestCrashAtEveryStepOfASave(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 5))
 	v := filled(t, 4)
 	v.disk.random = random
-	for range 300 {
+	rounds := 300
+	if testing.Short() {
+		rounds = 60
+	}
+	for range rounds {
 		v.fill()
 		for view := uint64(4); view < 12; view++ {
 			acknowledged := v.Sequence()

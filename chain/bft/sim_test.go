@@ -117,9 +117,13 @@ func newSim(t testing.TB, seed uint64, cfg config) *sim {
 		cfg.change(&k)
 	}
 	s.genesis = chain.GenesisHeader(cypherlink.NetworkID{7}, s.now.UnixMilli()-1000, k, chain.Roots{})
-	c, err := chain.NewCommittee(s.genesis, k)
-	if err != nil {
-		t.Fatal(err)
+	c, ok := committees[s.genesis]
+	if !ok {
+		var err error
+		if c, err = chain.NewCommittee(s.genesis, k); err != nil {
+			t.Fatal(err)
+		}
+		committees[s.genesis] = c
 	}
 	s.Committee = c
 	if !cfg.real {
@@ -392,6 +396,9 @@ func (m *member) execute(e bft.Effects) (own []bft.Input, ok bool) {
 		}
 		m.apply(f)
 	}
+	if len(e.Apply) > 0 {
+		own = append(own, bft.Pool{Pending: m.pending()})
+	}
 	m.schedule(e.WakeAt)
 	return own, true
 }
@@ -507,35 +514,51 @@ func (s *sim) reaches(blocks int, within time.Duration) {
 	}
 }
 
+// committees and houses keep what takes long to make; tests here do not run in parallel.
+var (
+	committees = map[chain.Header]*chain.Committee{}
+	houses     = map[int]house{}
+)
+
+// house is a key block with its members' keys.
+type house struct {
+	block      chain.KeyBlock
+	keys       []*sign.Key
+	identities []*sign.Identity
+}
+
 func newKeyBlock(t testing.TB, n int) (chain.KeyBlock, []*sign.Key, []*sign.Identity) {
 	t.Helper()
+	if h, ok := houses[n]; ok {
+		return h.block, h.keys, h.identities
+	}
 	random := rand.NewChaCha8([32]byte{byte(n)})
-	k := chain.KeyBlock{
+	h := house{block: chain.KeyBlock{
 		Epoch: 1, Depth: 2, TermViews: 1, Topology: chain.Mesh, Leaders: chain.RoundRobin,
 		IdleMS: 1000, MaxBaseMS: 500, MinExpiryS: 100_000,
-	}
-	keys, identities := make([]*sign.Key, n), make([]*sign.Identity, n)
+	}}
 	roster := make([]cosi.Member, n)
 	for i := range n {
-		var err error
-		if keys[i], err = sign.GenerateKey(random); err != nil {
+		key, err := sign.GenerateKey(random)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if identities[i], err = sign.GenerateIdentity(random); err != nil {
+		identity, err := sign.GenerateIdentity(random)
+		if err != nil {
 			t.Fatal(err)
 		}
-		roster[i] = cosi.Member{
-			ID: cypherlink.NewParticipantID(identities[i].Public()), Key: keys[i].Public(),
-		}
-		k.Members = append(k.Members, chain.Member{
-			ID: roster[i].ID, Key: roster[i].Key, Possession: keys[i].Possession(),
-			Identity: identities[i].Public(), TLS: cypherlink.Hash{byte(i), 1},
+		h.keys, h.identities = append(h.keys, key), append(h.identities, identity)
+		roster[i] = cosi.Member{ID: cypherlink.NewParticipantID(identity.Public()), Key: key.Public()}
+		h.block.Members = append(h.block.Members, chain.Member{
+			ID: roster[i].ID, Key: roster[i].Key, Possession: key.Possession(),
+			Identity: identity.Public(), TLS: cypherlink.Hash{byte(i), 1},
 		})
 	}
 	r, err := cosi.NewRoster(roster, cosi.All())
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.Sum = r.Sum()
-	return k, keys, identities
+	h.block.Sum = r.Sum()
+	houses[n] = h
+	return h.block, h.keys, h.identities
 }
