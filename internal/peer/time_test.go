@@ -1,0 +1,446 @@
+package peer_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cypherlink/cypherlink/internal/peer"
+)
+
+// network is a socket without an operating system, for tests in virtual time.
+type network struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+
+	mu    sync.Mutex
+	dials []time.Time // when somebody dialled
+	dead  bool        // nobody answers the door
+	ends  []net.Conn  // the clients' ends
+}
+
+func newNetwork() *network {
+	return &network{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (n *network) Accept() (net.Conn, error) {
+	select {
+	case conn := <-n.conns:
+		return conn, nil
+	case <-n.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (n *network) Close() error {
+	n.once.Do(func() { close(n.done) })
+	return nil
+}
+
+func (n *network) Addr() net.Addr { return &net.UnixAddr{Name: "virtual"} }
+
+func (n *network) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	n.mu.Lock()
+	n.dials = append(n.dials, time.Now())
+	dead := n.dead
+	n.mu.Unlock()
+	if dead {
+		return nil, errors.New("connection refused")
+	}
+	client, server := net.Pipe()
+	end := &holed{Conn: client}
+	select {
+	case n.conns <- server:
+		n.mu.Lock()
+		n.ends = append(n.ends, end)
+		n.mu.Unlock()
+		return end, nil
+	case <-n.done:
+		return nil, errors.New("connection refused")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// fall makes the last connection a black hole: both ends believe that it lives.
+func (n *network) fall() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ends[len(n.ends)-1].(*holed).fall()
+}
+
+// count is how often somebody has dialled.
+func (n *network) count() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.dials)
+}
+
+// holed is a connection that can lose everything, in both directions, without an error.
+type holed struct {
+	net.Conn
+	mu     sync.Mutex
+	fallen bool
+}
+
+func (c *holed) fall() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fallen = true
+}
+
+func (c *holed) lost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fallen
+}
+
+func (c *holed) Write(b []byte) (int, error) {
+	if c.lost() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *holed) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if err != nil || !c.lost() {
+			return n, err
+		}
+	}
+}
+
+// virtual serves on a network of its own.
+func virtual(t *testing.T, s peer.Service) (*network, *server) {
+	t.Helper()
+	if s.Name == "" {
+		s.Protocol = peer.DefaultProtocol("test/1")
+	}
+	s.Accept, s.MaxConns, s.MaxCalls = func(peer.SPKI) bool { return true }, 16, 16
+	n, id := newNetwork(), identity(t)
+	l, err := peer.ListenOn(t.Context(), n, id, quiet(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, &server{l, id, s.Protocol}
+}
+
+func (s *server) dialBy(t *testing.T, n *network, classes ...peer.Class) *peer.Client {
+	t.Helper()
+	c, err := peer.DialBy(n.DialContext, s.id.SPKI(), identity(t), s.protocol, classes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// shut closes both, inside the bubble.
+func shut(t *testing.T, ends ...io.Closer) {
+	t.Helper()
+	for _, end := range ends {
+		if err := end.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSlowPeersAreDropped: slowloris at each stage of a connection.
+func TestSlowPeersAreDropped(t *testing.T) {
+	p := peer.DefaultProtocol("test/1")
+	frame := peer.RequestFrame(1, 1000, 1, make([]byte, 100))
+	for _, tt := range []struct {
+		name  string
+		shake bool // the handshake is done
+		sends []byte
+		every time.Duration // between two bytes
+		want  time.Duration
+	}{
+		{"no handshake", false, nil, 0, p.Timeout},
+		{"a handshake byte by byte", false, make([]byte, 1000), time.Second, p.Timeout},
+		{"silence", true, nil, 0, 3 * p.Keepalive},
+		{"a length byte by byte", true, frame[:4], 2500 * time.Millisecond, 3 * p.Keepalive},
+		{"a body byte by byte", true, frame, time.Second / 2, 1500*time.Millisecond + p.Timeout},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, s := virtual(t, echo(t))
+				conn, err := n.DialContext(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tt.shake {
+					secure := tls.Client(conn, &tls.Config{
+						Certificates:       []tls.Certificate{identity(t).Certificate()},
+						InsecureSkipVerify: true, NextProtos: []string{p.Name},
+					})
+					if err := secure.HandshakeContext(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					conn = secure
+				}
+				start := time.Now()
+				var sending sync.WaitGroup
+				sending.Go(func() {
+					for i := range tt.sends {
+						if i > 0 {
+							time.Sleep(tt.every)
+						} else if !tt.shake {
+							tt.sends[0] = 0x16 // a handshake record, of length 0x0300
+							tt.sends[1], tt.sends[2], tt.sends[3] = 3, 1, 3
+						}
+						if _, err := conn.Write(tt.sends[i : i+1]); err != nil {
+							return
+						}
+					}
+				})
+				_, _ = io.Copy(io.Discard, conn) // until the listener has had enough
+				if took := time.Since(start); took > tt.want || took < tt.want-10*time.Millisecond {
+					t.Errorf("dropped after %v, want %v", took, tt.want)
+				}
+				_ = conn.Close() // it may have no chance to say goodbye
+				shut(t, s)
+				sending.Wait()
+			})
+		})
+	}
+}
+
+// TestPeerThatDoesNotReadIsDropped: its answers pile up only so far.
+func TestPeerThatDoesNotReadIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, s := virtual(t, peer.Service{
+			Answer: func(context.Context, peer.SPKI, uint8, []byte) ([]byte, error) {
+				return make([]byte, 1<<20), nil
+			},
+		})
+		conn, err := n.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		secure := tls.Client(conn, &tls.Config{
+			Certificates:       []tls.Certificate{identity(t).Certificate()},
+			InsecureSkipVerify: true, NextProtos: []string{s.protocol.Name},
+		})
+		if err := secure.HandshakeContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		start, sent := time.Now(), 0
+		for ; ; sent++ {
+			if _, err := secure.Write(peer.RequestFrame(1, 60_000, 1, nil)); err != nil {
+				break
+			}
+		}
+		if took := time.Since(start); took > s.protocol.Timeout || sent > 10_000 {
+			t.Errorf("dropped after %v and %d requests", took, sent)
+		}
+		_ = secure.Close()
+		shut(t, s)
+	})
+}
+
+// TestHalfOpenConnection: when the network swallows everything, both ends notice, and the
+// client comes back.
+func TestHalfOpenConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan time.Time, 1)
+		n, s := virtual(t, peer.Service{
+			Answer: func(ctx context.Context, _ peer.SPKI, kind uint8, body []byte) ([]byte, error) {
+				if kind == 9 {
+					<-ctx.Done()
+					ended <- time.Now()
+				}
+				return body, nil
+			},
+		})
+		c := s.dialBy(t, n)
+		call(t, c, []byte("before"))
+		lost := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			_, err := c.Call(ctx, 9, nil)
+			lost <- err
+		}()
+		synctest.Wait()
+		start := time.Now()
+		n.fall()
+		if err := <-lost; !errors.Is(err, peer.ErrLost) {
+			t.Errorf("the call: %v", err)
+		}
+		limit := 3 * s.protocol.Keepalive
+		if took := time.Since(start); took > limit {
+			t.Errorf("the client noticed after %v", took)
+		}
+		if took := (<-ended).Sub(start); took > limit {
+			t.Errorf("the listener noticed after %v", took)
+		}
+		call(t, c, []byte("after"))
+		if n := n.count(); n != 2 {
+			t.Errorf("dialled %d times", n)
+		}
+		shut(t, c, s)
+	})
+}
+
+// TestQuietConnectionLives: keepalive is enough.
+func TestQuietConnectionLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, s := virtual(t, echo(t))
+		c := s.dialBy(t, n)
+		call(t, c, nil)
+		time.Sleep(time.Hour)
+		call(t, c, nil)
+		if n := n.count(); n != 1 {
+			t.Errorf("dialled %d times", n)
+		}
+		shut(t, c, s)
+	})
+}
+
+// TestLongAnswerIsWaitedFor: a long poll outlives many keepalive intervals.
+func TestLongAnswerIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, s := virtual(t, peer.Service{
+			Answer: func(_ context.Context, _ peer.SPKI, _ uint8, body []byte) ([]byte, error) {
+				time.Sleep(10 * time.Minute)
+				return body, nil
+			},
+		})
+		c := s.dialBy(t, n)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if got, err := c.Call(ctx, 1, []byte("block")); err != nil || string(got) != "block" {
+			t.Errorf("%q: %v", got, err)
+		}
+		if _, err := c.Call(t.Context(), 1, nil); err == nil {
+			t.Error("a call without a deadline has none")
+		}
+		shut(t, c, s)
+	})
+}
+
+// TestReconnecting: pauses grow, differ, and stop growing; then everything that waited goes
+// out.
+func TestReconnecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var heard []byte
+		n, s := virtual(t, peer.Service{
+			Receive: func(_ context.Context, _ peer.SPKI, _ uint8, body []byte) {
+				heard = append(heard, body...)
+			},
+			Answer: echo(t).Answer,
+		})
+		n.dead = true
+		c := s.dialBy(t, n, peer.Class{Length: 3, Drop: true}, peer.Class{Length: 2})
+		for i := range byte(5) {
+			if err := c.Send(t.Context(), 0, 1, []byte{'a' + i}); err != nil { // keeps c, d, e
+				t.Error(err)
+			}
+		}
+		for i := range byte(2) {
+			if err := c.Send(t.Context(), 1, 1, []byte{'x' + i}); err != nil {
+				t.Error(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := c.Send(ctx, 1, 1, []byte("z")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a full queue took a message: %v", err)
+		}
+		_, err := c.Call(ctx, 1, nil)
+		if !errors.Is(err, context.DeadlineExceeded) || c.Connected() || c.Dropped() != 2 {
+			t.Errorf("error %v, connected %v, dropped %d", err, c.Connected(), c.Dropped())
+		}
+		pauses := map[time.Duration]bool{}
+		for i := 1; i < len(n.dials); i++ {
+			pause := n.dials[i].Sub(n.dials[i-1])
+			if pause > peer.BackoffMax || i > 10 && pause < peer.BackoffMax/2 {
+				t.Errorf("pause %d is %v", i, pause)
+			}
+			pauses[pause] = true
+		}
+		if len(n.dials) < 60 || len(pauses) < len(n.dials)/2 {
+			t.Errorf("%d attempts, %d different pauses", len(n.dials), len(pauses))
+		}
+		go func() { // a call that waits for the connection
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if _, err := c.Call(ctx, 1, nil); err != nil {
+				t.Error(err)
+			}
+		}()
+		n.mu.Lock()
+		n.dead = false
+		n.mu.Unlock()
+		time.Sleep(2 * peer.BackoffMax)
+		synctest.Wait()
+		if string(heard) != "cdexy" {
+			t.Errorf("heard %q", heard)
+		}
+		if !c.Connected() {
+			t.Error("not connected")
+		}
+		shut(t, c, s)
+	})
+}
+
+// TestRefusedClientBacksOff: it finishes its own handshake every time, which must not count.
+func TestRefusedClientBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, s := virtual(t, echo(t))
+		other := peer.DefaultProtocol("test/1")
+		refusing := newNetwork()
+		l, err := peer.ListenOn(t.Context(), refusing, s.id, quiet(), peer.Service{
+			Protocol: other, Accept: func(peer.SPKI) bool { return false }, Answer: echo(t).Answer,
+			MaxConns: 1, MaxCalls: 1,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := s.dialBy(t, refusing)
+		time.Sleep(time.Minute)
+		if n := refusing.count(); n < 60 || n > 150 {
+			t.Errorf("%d attempts in a minute", n)
+		}
+		if c.Connected() {
+			t.Error("a refused client believes that it is connected")
+		}
+		shut(t, c, l, s, n)
+	})
+}
+
+// TestCloseInterruptsEverything: no wait of a client or listener outlasts Close.
+func TestCloseInterruptsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		received := make(chan struct{})
+		n, s := virtual(t, peer.Service{
+			Receive: func(ctx context.Context, _ peer.SPKI, _ uint8, _ []byte) {
+				close(received)
+				<-ctx.Done()
+			},
+		})
+		c := s.dialBy(t, n, peer.Class{Length: 1})
+		if err := c.Send(t.Context(), 0, 1, nil); err != nil {
+			t.Error(err)
+		}
+		<-received
+		stranger, err := n.DialContext(t.Context(), "", "") // in its handshake
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		shut(t, s, c, stranger)
+		if took := time.Since(start); took > 0 {
+			t.Errorf("Close took %v", took)
+		}
+	})
+}
