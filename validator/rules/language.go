@@ -19,9 +19,10 @@ import (
 // ErrExpression means that an expression is not of the language of rules.
 var ErrExpression = errors.New("rules: expression refused")
 
-// Language names the library that gives expressions their meaning, with its version. It is
-// part of every set's hash: under another version a set is another set.
-const Language = "cel.dev/cel-go v0.33.2"
+// Language names what gives expressions their meaning: the library, and the version of Unicode
+// by which patterns know scripts and letters. It is part of every set's hash: under another
+// language a set is another set.
+const Language = "cel.dev/cel-go v0.33.2, Unicode 15.0.0"
 
 // MaxCost bounds what one rule may cost, in CEL's units of about one comparison: the estimate
 // when it is compiled, and the run.

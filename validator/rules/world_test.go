@@ -3,6 +3,7 @@ package rules_test
 import (
 	"bytes"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/cypherlink/cypherlink"
@@ -132,10 +133,19 @@ func set(tb testing.TB, document []byte) *rules.Set {
 	return s
 }
 
+// digitalEuro is compiled once: sets do not change.
+var digitalEuro = sync.OnceValues(func() (*rules.Set, error) {
+	document, _ := rules.DigitalEuro()
+	return rules.Compile(document)
+})
+
 func euroSet(tb testing.TB) *rules.Set {
 	tb.Helper()
-	document, _ := rules.DigitalEuro()
-	return set(tb, document)
+	s, err := digitalEuro()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
 }
 
 // write is a set of expressions, each rejecting with MS02.
