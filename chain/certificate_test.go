@@ -121,6 +121,26 @@ func TestQCFieldsAreSigned(t *testing.T) {
 	}
 }
 
+// No block has such a tuple, so a quorum that signs it shows nothing.
+func TestImpossibleTuplesAreRefusedThoughSigned(t *testing.T) {
+	h := newHouse(t, 4)
+	block := cypherlink.Hash{1}
+	for name, tuple := range map[string]chain.Tuple{
+		"a parent view not below its view": {View: 2, Height: 2, Block: block, ParentView: 2},
+		"the key block's height":           {View: 2, Height: 0, Block: block, ParentView: 1},
+	} {
+		if err := h.VerifyQC(h.qc(t, tuple, 0, 1, 2)); !errors.Is(err, chain.ErrCertificate) {
+			t.Errorf("QC with %s: %v", name, err)
+		}
+		if err := h.VerifyVote(h.vote(t, 1, tuple)); !errors.Is(err, chain.ErrCertificate) {
+			t.Errorf("vote with %s: %v", name, err)
+		}
+	}
+	if err := h.VerifyVote(h.vote(t, 1, h.Genesis().Tuple)); !errors.Is(err, chain.ErrCertificate) {
+		t.Error("a vote for the key block:", err)
+	}
+}
+
 func TestGenesisQCIsExact(t *testing.T) {
 	h := newHouse(t, 4)
 	for name, change := range map[string]func(*chain.QC){

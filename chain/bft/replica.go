@@ -244,7 +244,7 @@ func (r *Replica) receive(from int, m Message) {
 			r.refuse(r.admitQC(m.QC))
 		}
 	case TimedOut:
-		if m.TC.View >= r.view {
+		if m.View >= r.view {
 			r.refuse(r.admitTC(m.TC))
 		}
 	}
