@@ -128,32 +128,6 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
-// TestHandlerKnowsTheCallersPatience: the caller's deadline is the handler's.
-func TestHandlerKnowsTheCallersPatience(t *testing.T) {
-	ended := make(chan error, 1)
-	_, c := pair(t, peer.Service{
-		Answer: func(ctx context.Context, _ peer.SPKI, _ uint8, _ []byte) ([]byte, error) {
-			deadline, ok := ctx.Deadline()
-			if left := time.Until(deadline); !ok || left > 10*time.Second {
-				ended <- fmt.Errorf("%v left", left)
-				return nil, nil
-			}
-			<-ctx.Done()
-			ended <- ctx.Err()
-			return nil, ctx.Err()
-		},
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	if _, err := c.Call(ctx, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
-		// the handler may be as quick as the caller
-		wantRemote(t, err, "internal", "")
-	}
-	if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
-	}
-}
-
 func TestCallerCanLeave(t *testing.T) {
 	begun, release := make(chan struct{}, 1), make(chan struct{})
 	_, c := pair(t, peer.Service{
@@ -303,8 +277,8 @@ func TestListenerClosesDuringCalls(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := c.Call(ctx, 1, nil)
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("after Close: %v", err)
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, peer.ErrLost) {
+		t.Errorf("after Close: %v", err) // ErrLost if it left before the client noticed
 	}
 }
 

@@ -327,6 +327,40 @@ func TestLongAnswerIsWaitedFor(t *testing.T) {
 	})
 }
 
+// TestHandlerKnowsTheCallersPatience: the caller's deadline is the handler's.
+func TestHandlerKnowsTheCallersPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan time.Time, 1)
+		n, s := virtual(t, peer.Service{
+			Answer: func(ctx context.Context, _ peer.SPKI, _ uint8, _ []byte) ([]byte, error) {
+				<-ctx.Done()
+				ended <- time.Now()
+				return nil, ctx.Err()
+			},
+		})
+		c := s.dialBy(t, n)
+		for _, patience := range []time.Duration{30 * time.Millisecond, time.Minute, 0} {
+			ctx, cancel, start := t.Context(), context.CancelFunc(func() {}), time.Now()
+			if patience > 0 {
+				ctx, cancel = context.WithTimeout(ctx, patience)
+			} else {
+				patience = peer.DefaultWait
+			}
+			if _, err := c.Call(ctx, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			if took := time.Since(start); took != patience {
+				t.Errorf("the caller waited %v of %v", took, patience)
+			}
+			if took := (<-ended).Sub(start); took < patience || took > patience+2*time.Millisecond {
+				t.Errorf("the handler had %v of %v", took, patience)
+			}
+			cancel()
+		}
+		shut(t, c, s)
+	})
+}
+
 // TestReconnecting: pauses grow, differ, and stop growing; then everything that waited goes
 // out.
 func TestReconnecting(t *testing.T) {
