@@ -1,0 +1,273 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+)
+
+func TestSubmitOverTLS(t *testing.T) {
+	w := newWorld(t)
+	a := w.do(submit("key-1", instruction))
+	if a.StatusCode != http.StatusAccepted || a.Header.Get("Location") != "/v1/payments/"+uetr ||
+		a.Header.Get("Content-Type") != jsonType || a.Header.Get("Idempotency-Replayed") != "" {
+		t.Fatalf("%d %v %s", a.StatusCode, a.Header, a.body)
+	}
+	const want = `{"uetr":"eb6305c9-1f7f-49de-aed0-16487c27b42d","end_to_end_id":"INV-2026-0042",` +
+		`"status":"RECEIVED","iso_status":"RCVD","final":false,` +
+		`"destination":{"asset":"DC/EP","amount":"2000.00"},` +
+		`"created":"2026-11-24T09:30:00.123Z","updated":"2026-11-24T09:30:00.123Z"}`
+	if string(a.body) != want {
+		t.Fatalf("%s", a.body)
+	}
+	if r := w.bank.last; string(r.Raw) != instruction || r.Key != "key-1" || r.Client != spki(w.client) {
+		t.Fatalf("the port got key %q of %s and %q", r.Key, r.Client, r.Raw)
+	}
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	other := strings.Replace(instruction, "2000.00", "2000.01", 1)
+	busy := &cypherlink.Error{Code: CodeKeyBusy, Reason: "DUPL", Message: "the first request still runs"}
+	tests := []struct {
+		name   string
+		header []string
+		body   string
+		err    error
+		status int
+		code   cypherlink.Code
+	}{
+		{"the same key and body are answered as before", []string{keyName, "k"}, instruction, nil, 202, ""},
+		{"the same key and another body are refused", []string{keyName, "k"}, other, nil, 422, CodeKeyReused},
+		{"another key is another request", []string{keyName, "l"}, instruction, nil, 202, ""},
+		{"a key in progress is a conflict", []string{keyName, "k"}, instruction, busy, 409, CodeKeyBusy},
+		{"no key", nil, instruction, nil, 400, CodeKeyMissing},
+		{"an empty key", []string{keyName, ""}, instruction, nil, 400, CodeKeyInvalid},
+		{"a key of 64 characters", []string{keyName, strings.Repeat("k", 64)}, instruction, nil, 202, ""},
+		{
+			"a key of 65 characters",
+			[]string{keyName, strings.Repeat("k", 65)},
+			instruction, nil, 400, CodeKeyInvalid,
+		},
+		{"a key that is not ASCII", []string{keyName, "clé"}, instruction, nil, 400, CodeKeyInvalid},
+		{"two keys", []string{keyName, "a", keyName, "b"}, instruction, nil, 400, CodeKeyInvalid},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDirect(t)
+			if a := d.do(submit("k", instruction)); a.StatusCode != http.StatusAccepted {
+				t.Fatalf("the first: %d %s", a.StatusCode, a.body)
+			}
+			d.bank.err = tt.err
+			header := append([]string{"Content-Type", jsonType}, tt.header...)
+			a := d.do(call{http.MethodPost, "/v1/payments", tt.body, header})
+			if a.StatusCode != tt.status {
+				t.Fatalf("%d %s", a.StatusCode, a.body)
+			}
+			if tt.code != "" {
+				if p := a.problem(t); p.Code != tt.code {
+					t.Fatalf("%+v", p)
+				}
+			}
+			replayed := a.StatusCode == http.StatusAccepted && len(tt.header) == 2 && tt.header[1] == "k"
+			if (a.Header.Get("Idempotency-Replayed") == "true") != replayed {
+				t.Fatalf("%v", a.Header)
+			}
+			if (a.Header.Get("Retry-After") == "1") != (tt.code == CodeKeyBusy) {
+				t.Fatalf("%v", a.Header)
+			}
+		})
+	}
+}
+
+func TestIdempotencyKeysOfTwoClientsAreApart(t *testing.T) {
+	w := newWorld(t)
+	other := w.as(w.authority.issue(t, "other", false))
+	w.do(submit("k", instruction))
+	a := w.doAs(other, submit("k", strings.Replace(instruction, "2000.00", "5.00", 1)))
+	if a.StatusCode != http.StatusAccepted || a.Header.Get("Idempotency-Replayed") != "" {
+		t.Fatalf("%d %v %s", a.StatusCode, a.Header, a.body)
+	}
+}
+
+func TestPaymentByMediaType(t *testing.T) {
+	tests := []struct {
+		name, accept, want string
+	}{
+		{"no Accept is JSON", "", jsonType},
+		{"anything is JSON", "*/*", jsonType},
+		{"JSON", "application/json", jsonType},
+		{"XML", "application/xml", xmlType},
+		{"XML with a parameter", "application/xml;charset=utf-8", xmlType},
+		{"XML is preferred", "application/json;q=0.5, application/xml", xmlType},
+		{"JSON is preferred", "application/xml;q=0.1, application/json;q=0.2", jsonType},
+		{"the specific range counts", "application/json;q=0, */*", xmlType},
+		{"a whole type", "application/*", jsonType},
+		{"neither", "text/html", ""},
+		{"nothing at all", "*/*;q=0", ""},
+		{"a weight that is none", "application/json;q=x", ""},
+		{"a malformed range", ";;", ""},
+	}
+	d := newDirect(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := get("/v1/payments/" + uetr)
+			if tt.accept != "" {
+				c.header = []string{"Accept", tt.accept}
+			}
+			a := d.do(c)
+			if tt.want == "" {
+				if p := a.problem(t); p.Code != CodeNotAcceptable || p.Status != 406 {
+					t.Fatalf("%+v", p)
+				}
+				return
+			}
+			if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != tt.want ||
+				a.Header.Get("Vary") != "Accept" {
+				t.Fatalf("%d %v", a.StatusCode, a.Header)
+			}
+			if tt.want == xmlType && !strings.Contains(string(a.body), "pacs.002.001.10") {
+				t.Fatalf("%s", a.body)
+			}
+		})
+	}
+}
+
+func TestReceiptIsServedAsItIsStored(t *testing.T) {
+	d := newDirect(t)
+	a := d.do(get("/v1/payments/" + uetr + "/receipt"))
+	if a.StatusCode != http.StatusOK || string(a.body) != receiptBytes ||
+		a.Header.Get("Content-Type") != jsonType {
+		t.Fatalf("%d %v %q", a.StatusCode, a.Header, a.body)
+	}
+	d.bank.err = &cypherlink.Error{Code: CodeNoReceipt, Message: "the payment is not final"}
+	a = d.do(get("/v1/payments/" + uetr + "/receipt"))
+	if p := a.problem(t); p.Code != CodeNoReceipt || p.Status != 409 || a.Header.Get("Retry-After") != "1" {
+		t.Fatalf("%+v %v", p, a.Header)
+	}
+}
+
+func TestUnknownPayment(t *testing.T) {
+	d := newDirect(t)
+	escaped := strings.Replace(uetr, "-", "%2D", 1)
+	for _, id := range []string{unknown, "x", strings.ToUpper(uetr), escaped} {
+		for _, suffix := range []string{"", "/events", "/receipt"} {
+			a := d.do(get("/v1/payments/" + id + suffix))
+			if p := a.problem(t); p.Code != CodeUnknownPayment || p.Status != 404 {
+				t.Errorf("%s%s: %+v", id, suffix, p)
+			}
+		}
+	}
+}
+
+func manyEvents(n int) []Event {
+	var all []Event
+	for i := range n {
+		all = append(all, Event{
+			Sequence: uint64(i) + 1, Time: time.Date(2026, 11, 24, 9, 30, i, 0, time.UTC),
+			Status: "AGREED", ISOStatus: "ACCP", Actor: "clearing",
+			Evidence: []Evidence{{
+				Kind: "block", Ledger: "cypherium", Height: 7, Hash: strings.Repeat("9f", 32),
+			}},
+		})
+	}
+	return all
+}
+
+func TestEventsInPages(t *testing.T) {
+	d := newDirect(t)
+	d.bank.events = manyEvents(7)
+	for _, limit := range []int{1, 2, 3, 7, 8, 200} {
+		t.Run(fmt.Sprintf("%d a page", limit), func(t *testing.T) {
+			var seen []Event
+			next := fmt.Sprintf("/v1/payments/%s/events?limit=%d", uetr, limit)
+			for pages := 0; next != ""; pages++ {
+				a := d.do(get(next))
+				var page Events
+				if err := json.Unmarshal(a.body, &page); err != nil || a.StatusCode != http.StatusOK {
+					t.Fatalf("%v: %s", err, a.body)
+				}
+				if len(page.Items) > limit || len(page.Items) == 0 || pages > 7 {
+					t.Fatalf("page %d has %d items", pages, len(page.Items))
+				}
+				seen, next = append(seen, page.Items...), page.Next
+			}
+			for i, e := range seen {
+				if e.Sequence != uint64(i)+1 {
+					t.Fatalf("item %d is %d", i, e.Sequence)
+				}
+			}
+			if len(seen) != 7 || seen[6].Evidence[0].Height != 7 {
+				t.Fatalf("%d items, %+v", len(seen), seen[6])
+			}
+		})
+	}
+	t.Run("no events are an empty page", func(t *testing.T) {
+		d.bank.events = nil
+		a := d.do(get("/v1/payments/" + uetr + "/events"))
+		if string(a.body) != `{"items":[]}` {
+			t.Fatalf("%s", a.body)
+		}
+	})
+}
+
+func TestCursorIsCanonical(t *testing.T) {
+	for _, n := range []uint64{0, 1, 50, 1<<64 - 1} {
+		if got, err := parseCursor(cursor(n)); err != nil || got != n {
+			t.Errorf("%d: %d, %v", n, got, err)
+		}
+	}
+	for _, s := range []string{
+		"", "AAAAAAAAAD", "AAAAAAAAADJ", "AAAAAAAAAD=", "AAAAAAAAADIA", "AAAAAAAAA\nI", "++++++++++8",
+	} {
+		if _, err := parseCursor(s); err == nil {
+			t.Errorf("%q was taken", s)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	w := newWorld(t)
+	a := w.do(get("/healthz"))
+	if a.StatusCode != http.StatusOK || string(a.body) != `{"status":"ok"}` {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	w := newWorld(t)
+	a := w.do(ask("q", quoteRequest))
+	var q Quote
+	if err := json.Unmarshal(a.body, &q); err != nil || a.StatusCode != http.StatusCreated {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+	if q.Source != (Money{"DE", "1001.00"}) || q.Destination != (Money{"DC/EP", "2000.00"}) ||
+		string(q.Signed) != "signed" || q.SourceHold != 32 {
+		t.Fatalf("%+v", q)
+	}
+	again := w.do(ask("q", quoteRequest))
+	if again.Header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(a.body) {
+		t.Fatalf("%v %s", again.Header, again.body)
+	}
+	w.bank.err = &cypherlink.Error{Code: CodeNoQuote, Reason: "AM03", Message: "not dealt in"}
+	p := w.do(ask("r", quoteRequest)).problem(t)
+	if p.Code != CodeNoQuote || p.ISOReason != "AM03" || p.Status != 422 {
+		t.Fatalf("%+v", p)
+	}
+}
+
+func TestOperationsOfAPortThatIsNotThere(t *testing.T) {
+	onlyQuotes := newWorld(t, func(o *Options) { o.Payments, o.Documents = nil, nil })
+	if p := onlyQuotes.do(submit("k", instruction)).problem(t); p.Code != CodeNotFound {
+		t.Fatalf("%+v", p)
+	}
+	onlyPayments := newWorld(t, func(o *Options) { o.Quotes = nil })
+	a := onlyPayments.do(get(documentPath))
+	if strings.Contains(string(a.body), "/v1/quotes") || !strings.Contains(string(a.body), "/v1/payments") {
+		t.Fatalf("%s", a.body)
+	}
+}

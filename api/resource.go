@@ -1,0 +1,138 @@
+package api
+
+import "time"
+
+// The resources are what the operations take and give. Their tags are the published schema:
+// the format says which text is allowed (format.go), doc what it means. Names are snake_case;
+// money is a decimal string beside its asset's label; times are RFC 3339 in UTC.
+
+// Money is an amount of an asset. In a request an asset may also be named by its code or, where
+// two ledgers have the code, by both, such as CNY@cypherium; answers have the label.
+type Money struct {
+	Asset  string `json:"asset" format:"asset" doc:"The asset, by its label in genesis."`
+	Amount string `json:"amount" format:"amount" doc:"In units of the asset, as a decimal string."`
+}
+
+// Asset names an asset.
+type Asset struct {
+	Asset string `json:"asset" format:"asset" example:"DE" doc:"The asset, by its label in genesis."`
+}
+
+// Party is a customer of one of the two banks. Of IBAN and Account exactly one is given.
+type Party struct {
+	Name    string `json:"name" format:"name" doc:"The name."`
+	IBAN    string `json:"iban,omitempty" format:"iban" doc:"The account, if it is an IBAN."`
+	Account string `json:"account,omitempty" format:"account" doc:"The account, if it is no IBAN."`
+	Country string `json:"country,omitempty" format:"country" doc:"The address's country, ISO 3166-1."`
+	Town    string `json:"town,omitempty" format:"town" doc:"The address's town."`
+	LEI     string `json:"lei,omitempty" format:"lei" doc:"The legal entity identifier, ISO 17442."`
+}
+
+// Debtor is the customer who pays.
+type Debtor struct {
+	Party
+	Agent string `json:"agent" format:"bic" example:"CYPADEFFXXX" doc:"The paying bank: this one."`
+}
+
+// Creditor is the customer who is paid.
+type Creditor struct {
+	Party
+	Agent string `json:"agent" format:"bic" doc:"The payee's bank. It takes part in the network."`
+}
+
+// Instruction is a customer's credit transfer: what a pacs.008 says, in JSON. It is the form of
+// a body; what reads the body is behind Payments.
+type Instruction struct {
+	// UETR may be left out: then the bank draws one.
+	UETR        string   `json:"uetr,omitempty" format:"uetr" doc:"The payment's id; drawn if left out."`
+	EndToEndID  string   `json:"end_to_end_id" format:"reference" doc:"The debtor's reference, EndToEndId."`
+	Debtor      Debtor   `json:"debtor" doc:"Who pays."`
+	Creditor    Creditor `json:"creditor" doc:"Who is paid, and at which bank."`
+	Purpose     string   `json:"purpose,omitempty" format:"purpose" doc:"Why: of ExternalPurpose, or text."`
+	Remittance  string   `json:"remittance,omitempty" format:"remittance" doc:"What for, in words."`
+	Destination Money    `json:"destination" doc:"What the payee's bank is credited, exactly."`
+}
+
+// Payment is a payment as the bank that is asked sees it. It holds no name and no account.
+type Payment struct {
+	UETR       string `json:"uetr" format:"uetr" doc:"The payment's id."`
+	EndToEndID string `json:"end_to_end_id" format:"reference" doc:"The debtor's reference."`
+	// Status is one of RECEIVED, CHECKED, NEGOTIATING, REPAIR, AGREED, VALIDATING, HELD,
+	// APPROVED, RESERVED, SETTLED, REJECTED, EXPIRED.
+	Status    string `json:"status" format:"status" doc:"Where it stands. Statuses may be added."`
+	ISOStatus string `json:"iso_status" format:"iso-status" doc:"The same in ISO 20022."`
+	Final     bool   `json:"final" example:"true" doc:"Whether the status is the last one."`
+	ISOReason string `json:"iso_reason,omitempty" format:"iso-reason" doc:"Why, of ExternalStatusReason."`
+	Reason    string `json:"reason,omitempty" example:"the funds do not suffice" doc:"Why, for a person."`
+	// Source is zero until it is agreed, and at a bank that does not learn it.
+	Source      Money     `json:"source,omitzero" doc:"What the paying bank pays, once it is agreed."`
+	Destination Money     `json:"destination" doc:"What the payee's bank is credited."`
+	Created     time.Time `json:"created" doc:"When it was stored."`
+	Updated     time.Time `json:"updated" doc:"When its status last changed."`
+}
+
+// Event is one transition of a payment.
+type Event struct {
+	Sequence  uint64    `json:"sequence" minimum:"1" example:"4" doc:"Its place in the payment's log."`
+	Time      time.Time `json:"time" doc:"When it was stored."`
+	Status    string    `json:"status" format:"status" example:"AGREED" doc:"The status from then on."`
+	ISOStatus string    `json:"iso_status" format:"iso-status" example:"ACCP" doc:"The same in ISO 20022."`
+	Actor     string    `json:"actor,omitempty" example:"clearing" doc:"Who caused it."`
+	ISOReason string    `json:"iso_reason,omitempty" format:"iso-reason" doc:"Why, of ExternalStatusReason."`
+	Reason    string    `json:"reason,omitempty" example:"both banks signed" doc:"Why, for a person."`
+	// Evidence says where the proof lies.
+	Evidence []Evidence `json:"evidence,omitempty" nullable:"false" doc:"Where the proof lies."`
+}
+
+// Evidence says where the proof of an event lies.
+type Evidence struct {
+	// Kind is instruction (the bytes received), terms (signed by all parties), verdict (signed
+	// by a Validator), block (of the committee chain), record (signed by an operator), receipt.
+	Kind     string `json:"kind" example:"block" doc:"instruction, terms, verdict, block, record or receipt."`
+	Ledger   string `json:"ledger,omitempty" format:"ledger" doc:"The ledger that holds it."`
+	Height   uint64 `json:"height,omitzero" example:"1207" doc:"The block's height."`
+	Sequence uint64 `json:"sequence,omitzero" example:"88" doc:"The record's number in the operator's log."`
+	Hash     string `json:"hash,omitempty" format:"hash" doc:"The SHA-256 by which it is known."`
+}
+
+// Events is a page of a payment's transitions.
+type Events struct {
+	Items []Event `json:"items" nullable:"false" doc:"The transitions, oldest first."`
+	Next  string  `json:"next,omitempty" format:"page" doc:"The next page, if there is more."`
+}
+
+// QuoteRequest asks what a delivery costs.
+type QuoteRequest struct {
+	Source      Asset `json:"source" doc:"What is to be paid in."`
+	Destination Money `json:"destination" doc:"What is to be delivered, exactly."`
+	// DebtorAgent may be left out by a bank that asks for itself.
+	DebtorAgent string `json:"debtor_agent,omitempty" format:"bic" example:"CYPADEFFXXX" doc:"Who may use it"`
+}
+
+// Quote is a signed offer, which may be used once.
+type Quote struct {
+	ID          string `json:"id" format:"hash" doc:"The quote's id."`
+	Source      Money  `json:"source" doc:"What it costs, fee included."`
+	Destination Money  `json:"destination" doc:"What is delivered."`
+	Fee         Money  `json:"fee" doc:"The fixed fee within source."`
+	Rate        Rate   `json:"rate" doc:"The exact rate behind source."`
+	// ValidUntil is the moment from which the quote is void.
+	ValidUntil time.Time `json:"valid_until" doc:"From then on it is void."`
+	// The holds are the lives of the two custodies from the drawing up of the terms.
+	SourceHold      int64 `json:"source_hold_seconds" example:"32" doc:"How long the source is held."`
+	DestinationHold int64 `json:"destination_hold_seconds" example:"20" doc:"The same of the destination."`
+	// Signed is the canonical form of the quote with its signature.
+	Signed []byte `json:"signed" doc:"The canonical quote and the connector's signature, base64."`
+}
+
+// Rate is an exact fraction: so many minor units of the destination asset for so many minor
+// units of the source asset.
+type Rate struct {
+	Numerator   string `json:"numerator" format:"integer" doc:"In minor units of the destination."`
+	Denominator string `json:"denominator" format:"integer" example:"1" doc:"In minor units of the source."`
+}
+
+// Health is the answer of a process that serves. It says nothing of the ledgers behind it.
+type Health struct {
+	Status string `json:"status" enum:"ok" example:"ok" doc:"ok: the process answers."`
+}
