@@ -137,7 +137,7 @@ func TestRunnerRefusesMalformedFiles(t *testing.T) {
 		{"a fraction of a cent", replace(`100100`, `100100.5`)},
 		{"an amount as a text", replace(`100100`, `"100100"`)},
 		{"no amount", replace(`100100`, `0`)},
-		{"null for an amount", replace(`100100`, `null`)},
+		{"null for an amount", replace(`"change": {}`, `"change": {"amount": null}`)},
 		{"a BIC that is none", replace(`DEUTDEFFXXX`, `DEUTDEFF`)},
 		{"a text that no file can hold", replace(`country": "DE"`, `country": "Germany"`)},
 		{"a number for a text", replace(`country": "DE"`, `country": 49`)},

@@ -201,6 +201,27 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// careless is a port that vouches for whatever it is given.
+type careless struct{ terms terms.Terms }
+
+func (c careless) VerifyProof([]byte) (*terms.Terms, error) { return &c.terms, nil }
+
+func TestTermsThatContradictThemselvesAreNotJudged(t *testing.T) {
+	f := laptop(t, nil)
+	agreed := mainJob(t, f)
+	for _, amount := range []cypherlink.Amount{agreed.Legs[0].Amount, 0} {
+		agreed.Legs[0].Amount = amount
+		j, err := rules.NewJudge(options(t), careless{agreed}, banks(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = j.Open(party("alice"), request(t, f))
+		if amount == 0 && cypherlink.ErrorCode(err) != rules.CodeProof || amount != 0 && err != nil {
+			t.Fatalf("amount %d: %v", amount, err)
+		}
+	}
+}
+
 func TestDecideMindsTheTime(t *testing.T) {
 	long := mainJob(t, laptop(t, nil))
 	long.Legs[0].Expiry = now + 1000
@@ -408,8 +429,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	})
 }
 
-// rehash makes the verdict one over the inputs as they are now.
-func rehash(r *rules.Ruling) { r.Signed.Verdict.Inputs = r.Inputs.Hash() }
+func subject(r *rules.Ruling) *validator.Subject { return &r.Signed.Verdict.Subject }
 
 func TestRecheck(t *testing.T) {
 	o := options(t)
@@ -420,9 +440,9 @@ func TestRecheck(t *testing.T) {
 		{"another rule set's", func(r *rules.Ruling) { r.Signed.Verdict.RuleSet[0]++ }},
 		{"another hash of inputs", func(r *rules.Ruling) { r.Signed.Verdict.Inputs[0]++ }},
 		{"other inputs", func(r *rules.Ruling) { r.Inputs.DebtorScore++ }},
-		{"inputs of another leg", func(r *rules.Ruling) { r.Inputs.Leg++; rehash(r) }},
-		{"inputs of another asset", func(r *rules.Ruling) { r.Inputs.Asset.Code = "USD"; rehash(r) }},
-		{"inputs of another amount", func(r *rules.Ruling) { r.Inputs.Amount++; rehash(r) }},
+		{"inputs of another leg", func(r *rules.Ruling) { subject(r).Leg++ }},
+		{"inputs of another asset", func(r *rules.Ruling) { subject(r).Fields.Asset.Code = "USD" }},
+		{"inputs of another amount", func(r *rules.Ruling) { subject(r).Fields.Amount++ }},
 		{"valid beyond the leg", func(r *rules.Ruling) { r.Signed.Verdict.ValidUntil = sourceExpiry + 1 }},
 		{"over before it was judged", func(r *rules.Ruling) { r.Signed.Verdict.ValidUntil = now }},
 		{"a rejection of what passes", func(r *rules.Ruling) {
@@ -430,8 +450,8 @@ func TestRecheck(t *testing.T) {
 		}},
 		{"an approval of what does not", func(r *rules.Ruling) {
 			r.Inputs.Amount = 1_000_000_001
-			r.Signed.Verdict.Subject.Fields.Amount = r.Inputs.Amount
-			rehash(r)
+			subject(r).Fields.Amount = r.Inputs.Amount
+			r.Signed.Verdict.Inputs = r.Inputs.Hash()
 		}},
 		{"another rule's", func(r *rules.Ruling) { r.Rule = "screening" }},
 	}
