@@ -184,10 +184,11 @@ func rootsAfter(parent *fakeState, h chain.Header, p chain.Payload) chain.Roots 
 	}
 }
 
-// fakeDisk is the file of the safety record. What was not synced, a crash loses sector by
-// sector.
+// fakeDisk is the file of the safety record. Of a sector that was not synced a crash leaves
+// the old content, the new, or neither.
 type fakeDisk struct {
 	durable, written []byte
+	unsynced         map[int]bool // sectors
 	random           *rand.Rand
 	// before, if set, runs before each write and sync; an error is the disk's answer.
 	before func(step string) error
@@ -197,7 +198,8 @@ const sector = 512
 
 func newFakeDisk(random *rand.Rand) *fakeDisk {
 	return &fakeDisk{
-		durable: make([]byte, bft.DiskSize), written: make([]byte, bft.DiskSize), random: random,
+		durable: make([]byte, bft.DiskSize), written: make([]byte, bft.DiskSize),
+		unsynced: map[int]bool{}, random: random,
 	}
 }
 
@@ -218,6 +220,9 @@ func (d *fakeDisk) WriteAt(b []byte, at int64) (int, error) {
 			return 0, err
 		}
 	}
+	for i := int(at) / sector; i*sector < int(at)+len(b); i++ {
+		d.unsynced[i] = true
+	}
 	return copy(d.written[at:], b), nil
 }
 
@@ -227,17 +232,23 @@ func (d *fakeDisk) Sync() error {
 			return err
 		}
 	}
+	clear(d.unsynced)
 	copy(d.durable, d.written)
 	return nil
 }
 
-// crash keeps of each unsynced sector either the old or the new content.
 func (d *fakeDisk) crash() {
-	for at := 0; at < len(d.durable); at += sector {
-		if d.random.IntN(2) == 0 {
+	for _, i := range slices.Sorted(maps.Keys(d.unsynced)) {
+		at := i * sector
+		switch d.random.IntN(5) {
+		case 0, 1:
+		case 2, 3:
 			copy(d.durable[at:at+sector], d.written[at:at+sector])
+		case 4:
+			d.durable[at+d.random.IntN(sector)] ^= 0x55
 		}
 	}
+	clear(d.unsynced)
 	copy(d.written, d.durable)
 }
 

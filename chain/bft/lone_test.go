@@ -105,15 +105,20 @@ func (l *lone) qc(h chain.Header) chain.QC {
 	if tuple.View == 0 {
 		return l.Genesis()
 	}
-	shares := map[int]cosi.Signature{}
-	for i := range 3 {
-		shares[i] = l.vote(i, tuple).Signature
-	}
-	q, _, err := l.AggregateVotes(tuple, shares)
+	q, _, err := l.AggregateVotes(tuple, l.shares(chain.Block{Header: h}, 0, 1, 2))
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	return q
+}
+
+// shares are members' votes for a block.
+func (l *lone) shares(b chain.Block, members ...int) map[int]cosi.Signature {
+	shares := map[int]cosi.Signature{}
+	for _, i := range members {
+		shares[i] = l.vote(i, b.Header.Tuple()).Signature
+	}
+	return shares
 }
 
 func (l *lone) vote(i int, tuple chain.Tuple) chain.Vote {

@@ -30,6 +30,8 @@ type member struct {
 	observer error
 	// crashAt, if above zero, is the number of points until the member crashes for good.
 	crashAt int
+	// onSend, if set, sees what goes out.
+	onSend func(bft.Send)
 	// tap, if set, sees every message that comes in and may swallow it.
 	tap func(from int, m bft.Message) bool
 }
@@ -277,6 +279,9 @@ func (m *member) schedule(at time.Time) {
 }
 
 func (m *member) send(s bft.Send) {
+	if m.onSend != nil {
+		m.onSend(s)
+	}
 	if m.watch != nil {
 		m.watch(m.index, s.Message)
 	}

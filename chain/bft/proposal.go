@@ -191,10 +191,11 @@ func (r *Replica) persist(blocks ...chain.Block) {
 	}
 }
 
-// propose proposes in a view of this member's own, once, and tells whether it did so now.
+// propose proposes in a view of this member's own, once, and tells whether it did so now. It
+// votes for its block in the same step; so a view that it has not voted in, it has not
+// proposed in either.
 func (r *Replica) propose() bool {
-	if r.mode != voting || r.committee.Leader(r.view) != r.self ||
-		max(r.record.Proposal.View, r.record.VotedView) >= r.view {
+	if r.mode != voting || r.committee.Leader(r.view) != r.self || r.record.VotedView >= r.view {
 		return false
 	}
 	var tc *chain.TC

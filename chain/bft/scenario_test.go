@@ -266,6 +266,35 @@ func TestFloodIsBounded(t *testing.T) {
 	t.Logf("heap %d KiB, then %d KiB", before>>10, after>>10)
 }
 
+// 9: proposals that never get a QC are forgotten with their views.
+func TestUncertifiedProposalsAreForgotten(t *testing.T) {
+	l := newLone(t, nil)
+	g := l.Genesis()
+	large := func(b *chain.Block) { b.Payload = chain.Payload{make([]byte, 100_000)} }
+	heap := func(from, to uint64) uint64 {
+		for view := from; view < to; view++ {
+			if view%4 != 0 { // those are alice's own
+				l.propose(l.block(l.genesis, view, large, after(l.tc(view-1, g, g, g))))
+			}
+			l.say(0, bft.TimedOut{TC: l.tc(view, g, g, g)})
+			for _, m := range []*fakeMachine{l.machine, l.alice.machine} {
+				m.states = map[cypherlink.Hash]*fakeState{l.genesis.ID(): {}}
+			}
+			clear(l.alice.store.blocks)
+			clear(l.blocks)
+			l.log, l.sent, l.events = nil, nil, nil
+		}
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := heap(2, 150)
+	if after := heap(150, 300); after > before+2<<20 {
+		t.Fatalf("heap grows from %d to %d KiB", before>>10, after>>10)
+	}
+}
+
 // unknown is a proposal of member 1 for one of his views, on a block that nobody has, with a
 // large payload.
 func (l *lone) unknown(one chain.Block, i uint64) chain.Block {

@@ -129,7 +129,8 @@ func TestFailedWriteEndsSigning(t *testing.T) {
 			t.Fatal(err)
 		}
 		v.disk.before = nil
-		if err := v.Save(v.timeOut(5)); !errors.Is(err, broken) {
+		left := bytes.Clone(v.disk.written)
+		if err := v.Save(v.timeOut(5)); !errors.Is(err, broken) || !bytes.Equal(left, v.disk.written) {
 			t.Fatalf("%s: written again after a failure: %v", step, err)
 		}
 		if _, err := v.Sign(bft.SignVote); !errors.Is(err, broken) {
@@ -179,6 +180,34 @@ func TestCrashAtEveryStepOfASave(t *testing.T) {
 			if s := v.Sequence(); s != acknowledged && (saved || s != acknowledged+1) {
 				t.Fatalf("record %d, acknowledged %d", s, acknowledged)
 			}
+		}
+	}
+}
+
+// Whatever happens while the bad copy is rewritten, its twin stays.
+func TestRepairNeverRisksTheGoodCopy(t *testing.T) {
+	v := filled(t, 4)
+	v.disk.random = rand.New(rand.NewPCG(6, 6))
+	good := bytes.Clone(v.disk.durable)
+	sequence := v.Sequence()
+	for range 100 {
+		copy(v.disk.durable, good)
+		v.disk.durable[int(sequence%2)*bft.DiskSize/2+v.disk.random.IntN(bft.DiskSize/2)] ^= 4
+		copy(v.disk.written, v.disk.durable)
+		v.disk.before = func(step string) error {
+			if step == "sync" {
+				return errors.New("crash")
+			}
+			return nil
+		}
+		if _, err := v.reopen(sequence); err == nil {
+			t.Fatal("no repair")
+		}
+		v.disk.before = nil
+		v.disk.crash()
+		s, err := v.reopen(sequence)
+		if err != nil || s.Sequence() != sequence {
+			t.Fatal(err)
 		}
 	}
 }

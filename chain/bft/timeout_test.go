@@ -336,3 +336,30 @@ func TestBadVoteIsLeftOutOfTheQC(t *testing.T) {
 		}
 	}
 }
+
+// Consecutive TCs lengthen the wait by half each, up to eight times; a new QC ends that.
+func TestTimeoutsGrowUntilAQC(t *testing.T) {
+	l := newLone(t, nil)
+	wait := func() time.Duration {
+		l.sent = nil
+		began := l.now
+		for len(l.timedOut()) == 0 {
+			l.pass(time.Millisecond)
+		}
+		return l.now.Sub(began).Round(5 * time.Millisecond)
+	}
+	for view, want := range []int64{1500, 2250, 3375, 5065, 7595, 11390, 12000, 12000} {
+		if got := wait(); got.Milliseconds() != want {
+			t.Fatalf("view %d: gives up after %v", view+1, got)
+		}
+		g := l.Genesis()
+		l.say(0, bft.TimedOut{TC: l.tc(uint64(view)+1, g, g, g)})
+	}
+	g := l.Genesis()
+	b := l.block(l.genesis, 10, after(l.tc(9, g, g, g)))
+	l.propose(b)
+	l.say(0, bft.Certified{QC: l.qc(b.Header)})
+	if got := wait(); got != 1500*time.Millisecond {
+		t.Fatalf("after a QC: %v", got)
+	}
+}

@@ -84,9 +84,10 @@ func TestVotesByTheRulesAlone(t *testing.T) {
 			return s.proposal(s.block(s.one.Header, 2, func(b *chain.Block) { b.Header.Ending[0] = 1 }))
 		}, false},
 		{"V0: another payload than its root", func(s setup) bft.Proposal {
-			b := s.block(s.one.Header, 2, payload("a"))
-			b.Payload = chain.Payload{[]byte("b")}
-			return s.proposal(b)
+			return s.proposal(s.block(s.one.Header, 2, payload("a"), func(b *chain.Block) {
+				other := chain.Payload{[]byte("b")}
+				b.Header.PayloadRoot, b.Header.PayloadCount = other.Root(), 1
+			}))
 		}, false},
 		{"V0: a transaction that fails", func(s setup) bft.Proposal {
 			return s.proposal(s.block(s.one.Header, 2, payload("\xff")))
