@@ -175,6 +175,9 @@ func (r rules) Write(c ledger.Custody) error {
 	r.events = append(r.events, receipt)
 	r.lines = append(r.lines,
 		[]any{r.head.sequence, 0, leg.Asset.Code, int64(leg.Amount), debit, credit})
+	if r.book.publish != nil {
+		return r.book.publish(r.Tx, receipt)
+	}
 	return nil
 }
 
@@ -229,11 +232,6 @@ func (b *Batch) end() error {
 			e.TimeMS, e.Evidence,
 		}
 		last[e.Custody.ID] = e
-		if b.book.outbox != "" {
-			if err := b.Tx.Enqueue(b.book.outbox, nil, e.Evidence); err != nil {
-				return err
-			}
-		}
 	}
 	if _, err := insert(b.Tx, insertEvents, "", events); err != nil {
 		return err

@@ -41,9 +41,9 @@ type Options struct {
 	Opening []ledger.Balance
 	// Signer is the operator.
 	Signer Signer
-	// Outbox names the store's queue into which every event's record goes, in the event's own
-	// transaction; empty for none.
-	Outbox string
+	// Publish, if it is set, is called with every event, in order, in the event's own
+	// transaction: for an outbox. It may be called more than once, like Update's fn.
+	Publish func(tx *store.Tx, event ledger.Receipt) error
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 	// Sweep is how often the book looks for custodies whose expiry has come while nobody
@@ -58,7 +58,7 @@ type Book struct {
 	store   *store.Store
 	charter ledger.Charter
 	signer  Signer
-	outbox  string
+	publish func(*store.Tx, ledger.Receipt) error
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -93,7 +93,7 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Book, error) {
 		return nil, fmt.Errorf("open book: no signer: %w", ErrChart)
 	}
 	b := &Book{
-		store: s, charter: o.Charter, signer: o.Signer, outbox: o.Outbox, now: o.Now, log: o.Log,
+		store: s, charter: o.Charter, signer: o.Signer, publish: o.Publish, now: o.Now, log: o.Log,
 		jobs: make(chan *job, queueLength), closing: make(chan struct{}), more: make(chan struct{}),
 	}
 	if b.now == nil {
@@ -206,16 +206,17 @@ func (b *Book) Lookup(ctx context.Context, id ledger.CustodyID) (ledger.Receipt,
 // database is older than what the caller has seen.
 func (b *Book) Events(ctx context.Context, after ledger.Cursor) iter.Seq2[ledger.Event, error] {
 	return func(yield func(ledger.Event, error) bool) {
+		cursor := after
 		for {
 			b.mu.Lock()
 			more := b.more
 			b.mu.Unlock()
-			page, err := b.page(ctx, after)
+			page, err := b.page(ctx, cursor)
 			for _, e := range page {
 				if !yield(e, nil) {
 					return
 				}
-				after = e.Cursor
+				cursor = e.Cursor
 			}
 			if err == nil && len(page) < pageLength {
 				err = b.wait(ctx, more)
@@ -224,7 +225,7 @@ func (b *Book) Events(ctx context.Context, after ledger.Cursor) iter.Seq2[ledger
 				return
 			}
 			if err != nil {
-				yield(ledger.Event{}, fmt.Errorf("events after %d: %w", after, err))
+				yield(ledger.Event{}, fmt.Errorf("events after %d: %w", cursor, err))
 				return
 			}
 		}

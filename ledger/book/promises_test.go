@@ -168,12 +168,14 @@ func TestLargestAmount(t *testing.T) {
 	})
 }
 
-// Records go to the outbox with their events, in order, and with nothing that was undone.
-func TestOutbox(t *testing.T) {
+// Events are published in their order, in their transaction, and with nothing that was undone.
+func TestPublish(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, dsn string) {
 		h := newHouse(t, dsn)
 		o := h.options()
-		o.Outbox = "records"
+		o.Publish = func(tx *store.Tx, event ledger.Receipt) error {
+			return tx.Enqueue("records", nil, event.Evidence)
+		}
 		h.reopen(o, false)
 		p := h.Payment("one", 700, start+20)
 		want := [][]byte{h.must(h.Prepare(p)).Evidence, h.must(h.Confirm(h.Bob, p)).Evidence}

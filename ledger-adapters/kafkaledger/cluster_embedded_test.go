@@ -1,0 +1,7 @@
+//go:build !integration
+
+package kafkaledger_test
+
+import "testing"
+
+func runReal(*testing.T, func(*testing.T, *cluster)) {}
