@@ -146,7 +146,7 @@ func BenchmarkEvaluate(b *testing.B) {
 		name string
 		set  *rules.Set
 	}{{"one rule", write(b, "amount <= 1000000")}, {"the digital euro", euroSet(b)}} {
-		b.Run(fmt.Sprintf("%s, %d rules", set.name, len(set.set.Rules())), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%s, rules %d", set.name, len(set.set.Rules())), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if d := set.set.Evaluate(&in); d.Outcome != validator.Approved {
