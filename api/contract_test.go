@@ -46,6 +46,7 @@ func TestStrictJSON(t *testing.T) {
 		{"garbage behind", instruction + "x", CodeJSON, "", "", ""},
 		{"a comma too many", change(`"2000.00"`, `"2000.00",`), CodeJSON, "", "", ""},
 		{"cut off", instruction[:100], CodeJSON, "", "", ""},
+		{"nothing", "", CodeJSON, "", "", ""},
 		{"nothing but blanks", "  \n", CodeJSON, "", "", ""},
 		{"a byte order mark", "\ufeff" + instruction, CodeJSON, "", "", ""},
 		{"a comment", instruction + "// hello", CodeJSON, "", "", ""},

@@ -109,7 +109,7 @@ func requestFormat(name string) format {
 		}
 	case "cursor":
 		return format{
-			"^[A-Za-z0-9_-]{11}$", 11, "AAAAAAAAADI",
+			"^[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]$", 11, "AAAAAAAAADI", // 8 bytes in base64
 			"cursor_invalid", "is not a cursor that this server gave",
 			func(s string) error { _, err := parseCursor(s); return err },
 		}

@@ -13,6 +13,7 @@ func FuzzInstruction(f *testing.F) {
 	f.Add([]byte(instruction))
 	f.Add([]byte(`{"destination":{"asset":"DC/EP","amount":"1","amount":"2"}}`))
 	f.Add([]byte(`{"debtor":null,"Creditor":{},"x":[[[[[[[[[[]]]]]]]]]]}`))
+	f.Add([]byte(""))
 	f.Add([]byte("\"\\ud800\""))
 	f.Add([]byte("{\"end_to_end_id\":\"\xff\"}"))
 	d := newDirect(f)

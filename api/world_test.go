@@ -422,6 +422,9 @@ func (d *direct) do(c call) answer {
 }
 
 func (d *direct) serve(r *http.Request) answer {
+	if r.Body == nil {
+		r.Body = http.NoBody // as net/http has it on a server
+	}
 	w := httptest.NewRecorder()
 	d.handler.ServeHTTP(w, r)
 	return answer{w.Result(), w.Body.Bytes()}
