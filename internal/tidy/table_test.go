@@ -53,7 +53,8 @@ func shells() []string {
 		"api/", "ledger-adapters/", "ledger/book/", "ledger/ledgertest/", "chain/member/",
 		"internal/tidy/",
 		"connector/engine.go", "connector/enginelog.go",
-		"chain/chaintest/", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/state/memory.go", "chain/state/signature.go",
+		"chain/chaintest/", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/state/memory.go",
+		"chain/state/signature.go", "chain/follow/follower.go", "chain/follow/member.go",
 		"chain/bft/slots.go",
 		"ledger/ledger.go", // the published contract, whose calls take a context
 	}
