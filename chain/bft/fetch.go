@@ -92,16 +92,17 @@ func (r *Replica) onFetch(from int, m Fetch) {
 	r.send(from, answer)
 }
 
-// branch lists the blocks above the final one up to the block of t; none if it is final.
+// branch lists the blocks above the final one up to the block of t; none if it is final. It
+// is not ok if there is no such block here.
 func (r *Replica) branch(t chain.Tuple) ([]*node, bool) {
 	if n := r.tree.nodes[t.Block]; n != nil {
-		return r.tree.above(n), true
+		return r.tree.above(n), n.tuple == t
 	}
 	if t.Height > r.tree.final.height() {
 		return nil, false
 	}
 	b, ok := r.blockAt(t.Height, nil)
-	return nil, ok && b.Header.ID() == t.Block
+	return nil, ok && b.Header.Tuple() == t
 }
 
 func (r *Replica) blockAt(height uint64, branch []*node) (chain.Block, bool) {

@@ -137,3 +137,50 @@ func TestLongBranchWithoutFinalBlocksIsFetched(t *testing.T) {
 		t.Fatalf("not after %d answers", answers)
 	}
 }
+
+func TestFetchIsAnsweredForBlocksThatExist(t *testing.T) {
+	l := newLone(t, nil)
+	one := l.block(l.genesis, 1)
+	l.propose(one)
+	two := l.block(one.Header, 2)
+	l.propose(two)
+	l.say(0, bft.Certified{QC: l.qc(two.Header)}) // one is final
+	three := l.block(two.Header, 3)
+	l.propose(three)
+	with := func(q chain.QC, change func(*chain.Tuple)) chain.QC {
+		change(&q.Tuple)
+		return q
+	}
+	for _, tt := range []struct {
+		name   string
+		fetch  bft.Fetch
+		blocks int
+	}{
+		{"all of them", bft.Fetch{From: 1, QC: l.qc(three.Header)}, 3},
+		{"those that are not final", bft.Fetch{From: 2, QC: l.qc(three.Header)}, 2},
+		{"the final one", bft.Fetch{From: 1, QC: l.qc(one.Header)}, 1},
+		{"more than there are", bft.Fetch{From: 4, QC: l.qc(three.Header)}, 0},
+		{"from the key block on", bft.Fetch{From: 0, QC: l.qc(three.Header)}, 0},
+		{"an unknown block", bft.Fetch{From: 1, QC: l.qc(l.block(three.Header, 5).Header)}, 0},
+		{"a height that the block does not have", bft.Fetch{From: 1, QC: with(l.qc(three.Header),
+			func(x *chain.Tuple) { x.Height = 1000 })}, 0},
+		{"a height that the final block does not have", bft.Fetch{From: 1, QC: with(l.qc(one.Header),
+			func(x *chain.Tuple) { x.Height = 2 })}, 0},
+		{"another final block", bft.Fetch{From: 1, QC: with(l.qc(one.Header),
+			func(x *chain.Tuple) { x.Block[0]++ })}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l.sent = nil
+			l.say(2, tt.fetch)
+			var got []chain.Block
+			for _, m := range l.sent {
+				if b, ok := m.(bft.Blocks); ok && b.QC.Tuple == tt.fetch.QC.Tuple {
+					got = b.Blocks
+				}
+			}
+			if len(got) != tt.blocks {
+				t.Fatalf("%d blocks", len(got))
+			}
+		})
+	}
+}

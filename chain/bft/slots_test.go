@@ -65,6 +65,21 @@ func TestDamagedRecordIsRepairedOrRefused(t *testing.T) {
 			}
 		})
 	}
+	t.Run("two torn writes that left one record each", func(t *testing.T) {
+		a := newVault(t, 4)
+		a.save(a.timeOut(1)) // number 2, in the first pair
+		b := &vault{t: t, committee: a.committee, disk: newFakeDisk(nil), identity: a.identity}
+		if err := bft.Format(b.disk, a.committee); err != nil {
+			t.Fatal(err)
+		}
+		b.open(0)
+		b.save(b.timeOut(2))
+		copy(a.disk.written[copySize:2*copySize], b.disk.written[copySize:])
+		s, err := a.reopen(1)
+		if err != nil || s.Sequence() != 1 || s.Record().TimeoutView != 0 {
+			t.Fatal("neither was acknowledged:", err)
+		}
+	})
 	t.Run("three copies of the first records", func(t *testing.T) {
 		first := newVault(t, 4)
 		for _, c := range []int{0, 1, 2} {
