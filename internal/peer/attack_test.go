@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -48,10 +49,24 @@ func let(t testing.TB, s *server) *tls.Conn {
 	return conn
 }
 
-// wantEnd fails the test unless the other end closes the connection without a word.
-func wantEnd(t testing.TB, conn io.Reader) {
+// ask makes an empty call and reads its empty answer.
+func ask(conn *tls.Conn) error {
+	_, err := conn.Write(peer.RequestFrame(1, 1000, 1, nil))
+	if err == nil {
+		_, err = io.ReadFull(conn, make([]byte, len(peer.AnswerFrame(1, nil))))
+	}
+	return err
+}
+
+// wantEnd fails the test unless the other end closes the connection without a word, and long
+// before it would for mere silence.
+func wantEnd(t testing.TB, conn net.Conn) {
 	t.Helper()
-	if got, err := io.ReadAll(conn); len(got) > 0 {
+	if err := conn.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
+		t.Error(err)
+	}
+	got, err := io.ReadAll(conn)
+	if len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("heard %x (%v)", got, err)
 	}
 }
@@ -161,18 +176,11 @@ func TestPeerThatIsNoLongerAcceptedIsCutOff(t *testing.T) {
 		Answer: echo(t).Answer,
 	})
 	conn := let(t, s)
-	ask := func() error {
-		_, err := conn.Write(peer.RequestFrame(1, 1000, 1, nil))
-		if err == nil {
-			_, err = io.ReadFull(conn, make([]byte, len(peer.AnswerFrame(1, nil))))
-		}
-		return err
-	}
-	if err := ask(); err != nil {
+	if err := ask(conn); err != nil {
 		t.Fatal(err)
 	}
 	gone.Store(true)
-	if err := ask(); err == nil {
+	if err := ask(conn); err == nil {
 		t.Error("it was still answered")
 	}
 }
@@ -335,6 +343,7 @@ func TestUnknownAnswersAreIgnored(t *testing.T) {
 		ping := make([]byte, len(peer.PingFrame()))
 		request := make([]byte, len(peer.RequestFrame(1, 1, 1, nil)))
 		_, err = io.ReadFull(conn, ping)
+		_, _ = conn.Write(peer.PongFrame())
 		_, err2 := io.ReadFull(conn, request)
 		id := binary.BigEndian.Uint64(request[5:])
 		var evil []byte
@@ -444,13 +453,6 @@ func TestConnectionsAreCounted(t *testing.T) {
 	service.MaxConns = peer.MaxPerPeer + 1
 	s := listen(t, service)
 	alice := identity(t)
-	ask := func(conn *tls.Conn) error {
-		_, err := conn.Write(peer.RequestFrame(1, 1000, 1, nil))
-		if err == nil {
-			_, err = io.ReadFull(conn, make([]byte, len(peer.AnswerFrame(1, nil))))
-		}
-		return err
-	}
 	connect := func(id peer.Identity) (*tls.Conn, error) {
 		conn, err := mallory(t, s, id, nil)
 		if err == nil {
@@ -478,10 +480,50 @@ func TestConnectionsAreCounted(t *testing.T) {
 	if _, err := connect(identity(t)); err == nil {
 		t.Error("carol was let in above the limit")
 	}
-	if _, err := connect(alice); err != nil { // at the price of one of her own
-		t.Errorf("alice again: %v", err)
+}
+
+// TestFullServiceLetsAPeerComeBack: at the price of its own oldest connection, which it may
+// have lost.
+func TestFullServiceLetsAPeerComeBack(t *testing.T) {
+	service := echo(t)
+	service.MaxConns = 2
+	s := listen(t, service)
+	alice, bob := identity(t), identity(t)
+	var conns []*tls.Conn
+	for _, id := range []peer.Identity{alice, bob, alice} {
+		conn, err := mallory(t, s, id, nil)
+		if err == nil {
+			err = ask(conn)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
 	}
-	wantEnd(t, conns[1])
+	wantEnd(t, conns[0])
+	if err := ask(conns[1]); err != nil {
+		t.Errorf("bob: %v", err)
+	}
+}
+
+// TestEndedConnectionsMakeRoom: one at a time, but any number of peers after each other.
+func TestEndedConnectionsMakeRoom(t *testing.T) {
+	service := echo(t)
+	service.MaxConns = 1
+	s := listen(t, service)
+	for range 5 {
+		c := dial(t, s)
+		call(t, c, []byte("hello")) // the client comes again until there is room
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := s.Peers(); n != 0 {
+		t.Errorf("%d peers are remembered", n)
+	}
 }
 
 // TestFloodHoldsLittle: peers that announce the longest frames and send little of them, and

@@ -284,15 +284,15 @@ func (c *Client) connect(ctx context.Context) error {
 		return err
 	}
 	l := newLink(c.protocol, conn)
-	ended := make(chan struct{})
+	greeted, ended := make(chan struct{}), make(chan struct{})
 	defer context.AfterFunc(ctx, l.close)() // the reader meets the error
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		if err := c.write(l, ended); err != nil {
+		if err := c.write(l, greeted, ended); err != nil {
 			l.close() // as above
 		}
 	})
-	err = c.read(l)
+	err = c.read(l, greeted)
 	close(ended)
 	l.close() // frees the writer
 	writer.Wait()
@@ -313,13 +313,21 @@ func (c *Client) handshake(ctx context.Context) (*tls.Conn, error) {
 	return conn, nil
 }
 
-// write writes what is queued, many frames at once if they are there, and a ping first and
-// whenever nothing was written for a while. The first one finds out whether the peer has
-// accepted this process: in TLS 1.3 it decides after the client has finished.
-func (c *Client) write(l *link, ended <-chan struct{}) error {
-	silent := time.NewTicker(c.protocol.Keepalive)
-	defer silent.Stop()
-	err := l.write(frame{form: ping})
+// write writes what is queued, many frames at once if they are there, and a ping at regular
+// intervals. Nothing leaves the queues before the peer has answered the first ping: in TLS 1.3
+// it accepts or refuses this process only after the client's part of the handshake.
+func (c *Client) write(l *link, greeted, ended <-chan struct{}) error {
+	interval := time.NewTicker(c.protocol.Keepalive)
+	defer interval.Stop()
+	if err := errors.Join(l.write(frame{form: ping}), l.flush()); err != nil {
+		return err
+	}
+	select {
+	case <-greeted:
+	case <-ended:
+		return nil
+	}
+	var err error
 	for err == nil {
 		f, ok := c.next()
 		if ok {
@@ -333,7 +341,7 @@ func (c *Client) write(l *link, ended <-chan struct{}) error {
 		case <-ended:
 			return nil
 		case <-c.wake:
-		case <-silent.C:
+		case <-interval.C:
 			err = l.write(frame{form: ping})
 		}
 	}
@@ -378,14 +386,16 @@ func (c *Client) depart(call *call) bool {
 	return true
 }
 
-// read takes answers until something is wrong.
-func (c *Client) read(l *link) error {
+// read takes answers until something is wrong, and closes greeted at the first one.
+func (c *Client) read(l *link, greeted chan<- struct{}) error {
 	for {
 		f, err := l.read()
 		if err != nil {
 			return err
 		}
-		c.connected.Store(true)
+		if !c.connected.Swap(true) {
+			close(greeted)
+		}
 		switch f.form {
 		case answer:
 			c.finish(f.id, result{body: f.body})

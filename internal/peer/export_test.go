@@ -30,6 +30,17 @@ func ListenOn(
 	return listen(ctx, socket, id, log, services)
 }
 
+// Peers is how many peers the listener remembers.
+func (l *Listener) Peers() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, s := range l.services {
+		n += len(s.peers)
+	}
+	return n
+}
+
 // DialBy is Dial through a dialer of the test's own.
 func DialBy(
 	dialer func(ctx context.Context, network, addr string) (net.Conn, error),

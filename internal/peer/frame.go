@@ -106,7 +106,7 @@ func readLength(r *bufio.Reader, maxBody int) (int, error) {
 		return 0, err
 	}
 	n := binary.BigEndian.Uint32(b[:])
-	if n == 0 || uint64(n) > uint64(requestSize)+uint64(maxBody) { //nolint:gosec // maxBody > 0
+	if uint64(n) > uint64(requestSize)+uint64(maxBody) { //nolint:gosec // maxBody > 0
 		return 0, fmt.Errorf("frame of %d bytes, body at most %d: %w", n, maxBody, ErrProtocol)
 	}
 	return int(n), nil

@@ -72,6 +72,7 @@ func FuzzFrame(f *testing.F) {
 func FuzzRefusal(f *testing.F) {
 	f.Add(peer.RefusalFrame(9, &cypherlink.Error{Code: "a", Reason: "AM04", Message: "no"})[13:])
 	f.Add(peer.RefusalFrame(9, errors.New("x"))[13:])
+	f.Add(append(peer.RefusalFrame(9, errors.New("x"))[13:], 0))
 	f.Add([]byte{0, 0, 0, 1, 0xff, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		out, err := peer.RecodeRefusal(b)

@@ -154,10 +154,7 @@ func tlsConfig(id Identity, protocols []string, accept func(protocol string, pin
 		SessionTicketsDisabled:      true,
 		DynamicRecordSizingDisabled: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			if len(state.PeerCertificates) == 0 {
-				return fmt.Errorf("no certificate: %w", ErrRefused)
-			}
-			pin := spki(state.PeerCertificates[0])
+			pin := spki(state.PeerCertificates[0]) // RequireAnyClientCert: there is one
 			if !accept(state.NegotiatedProtocol, pin) {
 				return fmt.Errorf("peer %v, protocol %q: %w", pin, state.NegotiatedProtocol, ErrRefused)
 			}

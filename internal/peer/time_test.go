@@ -366,11 +366,15 @@ func TestHandlerKnowsTheCallersPatience(t *testing.T) {
 func TestReconnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard []byte
+		answered := 0
 		n, s := virtual(t, peer.Service{
 			Receive: func(_ context.Context, _ peer.SPKI, _ uint8, body []byte) {
 				heard = append(heard, body...)
 			},
-			Answer: echo(t).Answer,
+			Answer: func(context.Context, peer.SPKI, uint8, []byte) ([]byte, error) {
+				answered++
+				return nil, nil
+			},
 		})
 		n.dead = true
 		c := s.dialBy(t, n, peer.Class{Length: 3, Drop: true}, peer.Class{Length: 2})
@@ -416,13 +420,56 @@ func TestReconnecting(t *testing.T) {
 		n.mu.Unlock()
 		time.Sleep(2 * peer.BackoffMax)
 		synctest.Wait()
-		if string(heard) != "cdexy" {
-			t.Errorf("heard %q", heard)
+		if string(heard) != "cdexy" || answered != 1 { // nobody waits for the first call
+			t.Errorf("heard %q, answered %d calls", heard, answered)
 		}
 		if !c.Connected() {
 			t.Error("not connected")
 		}
 		shut(t, c, s)
+	})
+}
+
+// TestNothingIsSentBeforeThePeerHasAnswered: what a connection that is refused, or ends, in its
+// first moment would swallow stays in its queue.
+func TestNothingIsSentBeforeThePeerHasAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, id, p := newNetwork(), identity(t), peer.DefaultProtocol("test/1")
+		c, err := peer.DialBy(n.DialContext, id.SPKI(), identity(t), p, peer.Class{Length: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Send(t.Context(), 0, 7, []byte("vote")); err != nil {
+			t.Error(err)
+		}
+		for _, greets := range []bool{false, true} {
+			raw, err := n.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := tls.Server(raw, &tls.Config{
+				Certificates: []tls.Certificate{id.Certificate()}, NextProtos: []string{p.Name},
+				ClientAuth: tls.RequireAnyClientCert,
+			})
+			want := peer.PingFrame()
+			if greets {
+				want = append(want, peer.MessageFrame(7, []byte("vote"))...)
+			}
+			got := make([]byte, len(want))
+			_, err = io.ReadFull(conn, got[:len(peer.PingFrame())])
+			if greets && err == nil {
+				_, err = conn.Write(peer.PongFrame())
+			}
+			if err == nil {
+				_, err = io.ReadFull(conn, got[len(peer.PingFrame()):])
+			}
+			if err != nil || string(got) != string(want) {
+				t.Errorf("heard %x, want %x (%v)", got, want, err)
+			}
+			synctest.Wait()
+			_ = raw.Close()
+		}
+		shut(t, c, n)
 	})
 }
 
@@ -439,8 +486,19 @@ func TestRefusedClientBacksOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := s.dialBy(t, refusing)
-		time.Sleep(time.Minute)
+		c := s.dialBy(t, refusing, peer.Class{Length: 1})
+		if err := c.Send(t.Context(), 0, 1, nil); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err = c.Call(ctx, 1, nil) // it never goes out, so it is not lost
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, peer.ErrLost) {
+			t.Error(err)
+		}
+		if err := c.Send(ctx, 0, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the first message has left the queue: %v", err)
+		}
 		if n := refusing.count(); n < 60 || n > 150 {
 			t.Errorf("%d attempts in a minute", n)
 		}
