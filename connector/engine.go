@@ -130,7 +130,8 @@ func (e *Engine[M]) Run(ctx context.Context) error {
 		return fmt.Errorf("restore the %s's payments: %w", e.Role, err)
 	}
 	for id, l := range e.Ledgers {
-		e.tasks.Go(func() { e.feed(ctx, id, l, e.cursors[id]) })
+		after := e.cursors[id] // the loop owns the map
+		e.tasks.Go(func() { e.feed(ctx, id, l, after) })
 	}
 	for _, en := range e.entries {
 		if err := e.handle(ctx, []input{{terms: en.terms, in: Tick{}}}); err != nil {
