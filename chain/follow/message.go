@@ -65,7 +65,7 @@ const (
 type Outcome struct {
 	Status Status
 	// Height is that of the block, if Status is Final: of the latest event of the
-	// transaction's custody.
+	// transaction's custody. If it is Refused, that of the final state which bears it out.
 	Height uint64
 	// Refusal says why, if Status is Refused: code, ISO reason and message.
 	Refusal *cypherlink.Error
@@ -138,6 +138,7 @@ func (o Outcome) Encode() []byte {
 	case o.Status == Final:
 		w.U64(o.Height)
 	case o.Status == Refused && o.Refusal != nil:
+		w.U64(o.Height)
 		w.Str(cut(string(o.Refusal.Code), maxCode))
 		w.Str(cut(o.Refusal.Reason, maxReason))
 		w.Str(cut(o.Refusal.Message, maxMessage))
@@ -166,6 +167,7 @@ func DecodeOutcome(b []byte) (Outcome, error) {
 	case Final:
 		o.Height = r.U64()
 	case Refused:
+		o.Height = r.U64()
 		o.Refusal = &cypherlink.Error{
 			Code: cypherlink.Code(r.Str(maxCode)), Reason: r.Str(maxReason), Message: r.Str(maxMessage),
 		}

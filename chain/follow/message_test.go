@@ -56,7 +56,7 @@ func messages(t testing.TB) map[byte][][]byte {
 		1: {
 			follow.Outcome{Status: follow.Pending}.Encode(),
 			follow.Outcome{Status: follow.Final, Height: 9}.Encode(),
-			follow.Outcome{Status: follow.Refused, Refusal: refusal}.Encode(),
+			follow.Outcome{Status: follow.Refused, Height: 8, Refusal: refusal}.Encode(),
 		},
 		2: {follow.Fetch{From: 3, WaitMS: 5}.Encode()},
 		3: {follow.Blocks{Head: 7}.Encode(), follow.Blocks{Head: 2, Blocks: c.blocks}.Encode()},
@@ -98,7 +98,7 @@ func TestMessageBounds(t *testing.T) {
 		"a fetch that waits too long":       {2, wait(m[2][0], 8)},
 		"a submission of no transaction":    {0, []byte{0, 0, 0, 0, 0, 0, 0, 1, 9}},
 		"an unknown status":                 {1, []byte{0}},
-		"a refusal with a code of 65 bytes": {1, append([]byte{3, 0, 0, 0, 65}, letters...)},
+		"a refusal with a code of 65 bytes": {1, append([]byte{3, 8: 0, 12: 65}, letters...)},
 		"65 blocks":                         {3, append([]byte{7: 0, 11: 65}, make([]byte, 1<<20)...)},
 	} {
 		if _, err := again(tt.kind, tt.b); !errors.Is(err, follow.ErrMessage) {

@@ -121,7 +121,8 @@ func (m *Member) admit(ctx context.Context, batch []arrival) error {
 func (m *Member) refuse(a *arrival, err error) {
 	m.meters.refused.Add(1)
 	refusal, _ := errors.AsType[*cypherlink.Error](err)
-	a.answer(follow.Outcome{Status: follow.Refused, Refusal: refusal}, nil)
+	head, _ := m.news.latest()
+	a.answer(follow.Outcome{Status: follow.Refused, Height: head, Refusal: refusal}, nil)
 }
 
 // take puts a transaction of a good signature into the pool, and tells whether it did. The
@@ -201,7 +202,8 @@ func (m *Member) judge(tx *state.Transaction, now time.Time) (follow.Outcome, er
 	if _, ok := errors.AsType[*cypherlink.Error](onNewest); !ok {
 		return follow.Outcome{}, onNewest
 	}
-	return follow.Outcome{Status: follow.Refused, Refusal: refusal}, nil
+	height := m.state.Header().Height
+	return follow.Outcome{Status: follow.Refused, Height: height, Refusal: refusal}, nil
 }
 
 // heightOf is that of the latest event of the transaction's custody.
