@@ -334,7 +334,11 @@ func TestTryChangesNothing(t *testing.T) {
 	if err := f.Try(f.Final(), (start+53)*1000, tx); code(err) != ledger.CodeExpiry {
 		t.Fatal(err)
 	}
-	f.block(t, 1, tx.Command)
+	f.block(t, 1)
+	if err := f.Try(f.Final(), (start+1)*1000, tx); err != nil { // not before the version's time
+		t.Fatal(err)
+	}
+	f.block(t, 2, tx.Command)
 	if err := f.Try(f.Final(), (start+2)*1000, tx); !errors.Is(err, ledger.ErrRepeated) {
 		t.Fatal(err)
 	}

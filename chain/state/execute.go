@@ -111,15 +111,26 @@ func (s *State) Build(
 // Try tells whether the transaction would succeed alone in a block of that time on the
 // version: nil, a refusal of package ledger, ledger.ErrRepeated, or an error of the store.
 func (s *State) Try(on *Version, timeMS int64, tx *Transaction) error {
-	if err := s.Verify([]*Transaction{tx})[0]; err != nil {
+	if err := errors.Join(s.live(on), s.Verify([]*Transaction{tx})[0]); err != nil {
 		return err
 	}
-	v, err := s.begin(on, on.height+1, max(timeMS, on.timeMS+1))
-	if err != nil {
-		return err
+	t := &s.trial
+	timeMS = max(timeMS, on.timeMS+1)
+	if t.on != on || t.begun.timeMS/1000 != timeMS/1000 {
+		v, err := s.begin(on, on.height+1, timeMS)
+		if err != nil {
+			return err
+		}
+		t.on, t.begun = on, v
 	}
-	return s.apply(v, tx)
+	return s.apply(&Version{
+		height: t.begun.height, timeMS: t.begun.timeMS, parent: t.begun, writes: map[string][]byte{},
+	}, tx)
 }
+
+// trial is a block that Try has begun. The rules know seconds alone, so it serves for every
+// transaction that is tried on that version in that second.
+type trial struct{ on, begun *Version }
 
 // begin starts a block: time and height follow the parent's, and what has expired is returned.
 func (s *State) begin(parent *Version, height uint64, timeMS int64) (*Version, error) {

@@ -45,6 +45,7 @@ type State struct {
 	final    *Version
 	tip      tip
 	verified verified
+	trial    trial
 }
 
 // tip is what the store says of the last final block.
