@@ -285,9 +285,10 @@ func (s *fakeStore) apply(f bft.Final, sequence uint64) {
 }
 
 func (s *fakeStore) start(genesis chain.Header, record bft.Record, c *chain.Committee) bft.Start {
-	start := bft.Start{Record: record, Final: genesis, High: c.Genesis()}
+	start := bft.Start{Record: record, Final: chain.Block{Header: genesis}, High: c.Genesis()}
+	start.Final.Payload = chain.Payload{c.KeyBlock().Encode()}
 	if n := len(s.final); n > 0 {
-		start.Final = s.final[n-1].Block.Header
+		start.Final = s.final[n-1].Block
 		start.High = s.final[n-1].Proof.QC
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(s.blocks), func(a, b cypherlink.Hash) int {

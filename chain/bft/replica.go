@@ -45,9 +45,9 @@ type Options struct {
 type Start struct {
 	// Record is Safety.Record; NewRecord for an observer.
 	Record Record
-	// Final is the header of the newest final block, at first that of the key block. The
-	// machine holds the state after it.
-	Final chain.Header
+	// Final is the newest final block, at first that of the key block. The machine holds the
+	// state after it.
+	Final chain.Block
 	// High is the highest QC in the store: that of Final's proof, or the genesis QC.
 	High chain.QC
 	// Blocks are the stored blocks above Final, in any order.
@@ -117,7 +117,12 @@ func New(now time.Time, o Options, s Start) (*Replica, error) {
 	case s.Record.Epoch != c.Epoch():
 		return nil, fmt.Errorf("record of epoch %d in epoch %d: %w", s.Record.Epoch, c.Epoch(), ErrOptions)
 	}
-	final := &node{block: chain.Block{Header: s.Final}, tuple: c.TupleOf(s.Final)}
+	final := &node{block: s.Final, tuple: c.TupleOf(s.Final.Header)}
+	if key, err := s.Final.Payload.KeyBlock(); err != nil {
+		return nil, fmt.Errorf("final block: %w: %w", ErrOptions, err)
+	} else if key != nil {
+		final.ends = s.Final.Header.Epoch == c.Epoch()
+	}
 	r := &Replica{
 		committee: c, self: o.Self, machine: o.Machine, archive: o.Archive,
 		high: c.Genesis(), tc: s.Record.TC, record: s.Record, tree: newTree(final),
@@ -126,7 +131,10 @@ func New(now time.Time, o Options, s Start) (*Replica, error) {
 		timeouts: make([]*chain.Timeout, len(k.Members)), reported: map[fault]bool{},
 		pace: newPacemaker(k), hello: hello{answered: make([]bool, len(k.Members))}, now: now,
 	}
-	if o.Observer {
+	switch {
+	case final.ends:
+		r.mode = ended
+	case o.Observer:
 		r.mode = observing
 	}
 	r.restore(s)

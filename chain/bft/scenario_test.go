@@ -427,21 +427,22 @@ func TestDeadLeaderCostsATimeout(t *testing.T) {
 	}
 }
 
-// The same with real BLS signatures.
+// Loss, crashes and mallory, with real BLS signatures.
 func TestChaosWithRealSignatures(t *testing.T) {
-	seeds := []uint64{3, 5}
+	seeds, faulty := []uint64{3, 5}, 4*time.Second
 	if testing.Short() {
-		seeds = seeds[:1]
+		seeds, faulty = seeds[:1], time.Second
 	}
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			s := newSim(t, seed, config{n: 4, real: true})
 			s.loss, s.crashes = 0.02, 0.0005
+			corrupt(s.members[seed%4])
 			s.startAll()
 			s.load(500 * time.Millisecond)
-			s.run(6 * time.Second)
+			s.run(faulty)
 			s.heal()
-			s.reaches(4, time.Minute)
+			s.reaches(3, time.Minute)
 		})
 	}
 }

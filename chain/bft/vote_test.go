@@ -342,7 +342,8 @@ func TestCertifiedForkStopsTheMember(t *testing.T) {
 // A term ends with its key block: what follows it is empty and never becomes final, and once
 // it is final itself the member signs nothing more (M2, M3).
 func TestKeyBlockEndsTheEpoch(t *testing.T) {
-	ending := func(b *chain.Block) { b.Header.Ending = b.Header.Parent.Block }
+	var end chain.Block
+	ending := func(b *chain.Block) { b.Header.Ending = end.Header.ID() }
 	for _, tt := range []struct {
 		name   string
 		change []func(*chain.Block)
@@ -360,7 +361,7 @@ func TestKeyBlockEndsTheEpoch(t *testing.T) {
 			k := l.KeyBlock()
 			k.Epoch = 2
 			one := l.block(l.genesis, 1, payload("before"))
-			end := l.block(one.Header, 2, payload(string(k.Encode())))
+			end = l.block(one.Header, 2, payload(string(k.Encode())))
 			last := l.block(end.Header, 3, tt.change...)
 			for _, b := range []chain.Block{one, end, last} {
 				l.propose(b)
@@ -378,9 +379,39 @@ func TestKeyBlockEndsTheEpoch(t *testing.T) {
 			}
 			l.sent = nil
 			l.pass(time.Minute)
+			l.alice.crash()
+			l.alice.start()
+			l.greet(l.Genesis())
+			q := l.qc(last.Header)
+			l.propose(l.block(last.Header, 5, ending, after(l.tc(4, q, q, q))))
+			l.pass(time.Minute)
 			if len(l.sent) > 0 {
 				t.Fatalf("sends %T after the end", l.sent[0])
 			}
 		})
+	}
+}
+
+// After a gap the commit rule names a block behind the key block. It is not final; the key
+// block is.
+func TestCommitStopsAtTheKeyBlock(t *testing.T) {
+	l := newLone(t, nil)
+	k := l.KeyBlock()
+	k.Epoch = 2
+	end := l.block(l.genesis, 1, payload(string(k.Encode())))
+	l.propose(end)
+	ending := func(b *chain.Block) { b.Header.Ending = end.Header.ID() }
+	q := l.qc(end.Header)
+	five := l.block(end.Header, 5, ending, after(l.tc(4, q, q, q)))
+	l.propose(five)
+	six := l.block(five.Header, 6, ending)
+	l.propose(six)
+	l.say(0, bft.Certified{QC: l.qc(six.Header)})
+	final := l.alice.store.final
+	if len(final) != 1 || final[0].Block.Header != end.Header {
+		t.Fatalf("%d blocks are final", len(final))
+	}
+	if got, err := l.VerifyFinality(final[0].Proof); err != nil || got != end.Header {
+		t.Fatal(err)
 	}
 }
