@@ -17,7 +17,8 @@ import (
 // cluster is a Kafka cluster for one test: the embedded one, or a real one.
 type cluster struct {
 	broker  kafkaledger.Broker
-	stop    func() // nil for a real one
+	running *kfake.Cluster // nil for a real one, like the functions
+	stop    func()
 	restart func()
 }
 
@@ -34,22 +35,21 @@ func embedded(t testing.TB, options ...kfake.Opt) *cluster {
 	t.Helper()
 	dir, port := t.TempDir(), 0
 	c := &cluster{}
-	var running *kfake.Cluster
 	c.restart = func() {
 		var err error
-		running, err = kfake.NewCluster(append([]kfake.Opt{
+		c.running, err = kfake.NewCluster(append([]kfake.Opt{
 			kfake.NumBrokers(1), kfake.Ports(port), kfake.DataDir(dir),
 		}, options...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.broker.Addresses = running.ListenAddrs()
+		c.broker.Addresses = c.running.ListenAddrs()
 		_, found, _ := strings.Cut(c.broker.Addresses[0], ":")
 		if port, err = strconv.Atoi(found); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.stop = func() { running.Close() }
+	c.stop = func() { c.running.Close() }
 	c.restart()
 	t.Cleanup(func() { c.stop() })
 	return c
@@ -62,6 +62,17 @@ func (c *cluster) topics(t testing.TB) (commands, events string) {
 	commands, events = "commands-"+id, "events-"+id
 	if err := kafkaledger.CreateTopics(t.Context(), c.broker, 1, commands, events); err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range []string{commands, events} {
+		for { // a topic's leader takes a moment to serve it
+			_, err := c.offset(t, name)
+			if err == nil {
+				break
+			}
+			if t.Context().Err() != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	return commands, events
 }
@@ -90,16 +101,21 @@ func (c *cluster) write(t testing.TB, topic string, values ...[]byte) {
 // length is the offset after the topic's last record.
 func (c *cluster) length(t testing.TB, topic string) int64 {
 	t.Helper()
-	dialer := &kafka.Dialer{TLS: c.broker.TLS}
-	conn, err := dialer.DialLeader(t.Context(), "tcp", c.broker.Addresses[0], topic, 0)
+	last, err := c.offset(t, topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, err := conn.ReadLastOffset()
-	if err := errors.Join(err, conn.Close()); err != nil {
-		t.Fatal(err)
-	}
 	return last
+}
+
+func (c *cluster) offset(t testing.TB, topic string) (int64, error) {
+	dialer := &kafka.Dialer{TLS: c.broker.TLS}
+	conn, err := dialer.DialLeader(t.Context(), "tcp", c.broker.Addresses[0], topic, 0)
+	if err != nil {
+		return 0, err
+	}
+	last, err := conn.ReadLastOffset()
+	return last, errors.Join(err, conn.Close())
 }
 
 // read returns all values that a topic holds now.

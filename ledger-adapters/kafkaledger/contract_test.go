@@ -3,7 +3,9 @@ package kafkaledger_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"reflect"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/internal/store"
+	"github.com/cypherlink/cypherlink/internal/store/storetest"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger-adapters/kafkaledger"
 	"github.com/cypherlink/cypherlink/ledger/book"
@@ -22,7 +25,13 @@ import (
 
 const start = 1_800_000_000 // seconds
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(childStore); dsn != "" {
+		fmt.Println("error:", child(dsn))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // site is a host and a gateway, each with a store, and a cluster between them.
 type site struct {
@@ -83,15 +92,23 @@ func (s *site) hostOptions() kafkaledger.HostOptions {
 			Charter: s.Charter(), Opening: s.Balances(), Signer: s.Operator,
 			Now: s.now, Sweep: 5 * time.Millisecond,
 		},
-		Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)),
+		Log: s.log(),
 	}
+}
+
+// log is the test's, where there is one.
+func (s *site) log() *slog.Logger {
+	if s.t == nil {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(s.t.Output(), nil))
 }
 
 func (s *site) gatewayOptions() kafkaledger.Options {
 	return kafkaledger.Options{
 		Broker: s.cluster.broker, Commands: s.commands, Events: s.events, Operator: s.word(),
 		Participant: s.Bob.ID, Signer: s.Bob,
-		Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)),
+		Log: s.log(),
 	}
 }
 
@@ -171,18 +188,20 @@ func (s *site) harness() ledgertest.Harness {
 	}
 }
 
+// The contract, on every kind of broker and store. Host and gateway share one store, as in a
+// process that has both.
 func TestContract(t *testing.T) {
 	clusters(t, func(t *testing.T, c *cluster) {
-		hostStore, gatewayStore := open(t), open(t)
-		ledgertest.Run(t, func(t *testing.T, w *ledgertest.World) ledgertest.Harness {
-			empty(t, hostStore)
-			empty(t, gatewayStore)
-			s := &site{
-				World: w, t: t, cluster: c, clockMS: &atomic.Int64{},
-				hostStore: hostStore, gatewayStore: gatewayStore,
-			}
-			s.begin()
-			return s.harness()
+		storetest.Engines(t, func(t *testing.T, dsn string) {
+			st := storetest.Open(t, dsn)
+			ledgertest.Run(t, func(t *testing.T, w *ledgertest.World) ledgertest.Harness {
+				empty(t, st)
+				s := &site{
+					World: w, t: t, cluster: c, clockMS: &atomic.Int64{}, hostStore: st, gatewayStore: st,
+				}
+				s.begin()
+				return s.harness()
+			})
 		})
 	})
 }
