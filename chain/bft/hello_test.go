@@ -223,3 +223,21 @@ func TestRecordedTCIsNotForgotten(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 }
+
+// The time that a member waits for the others to start is not held against the leader.
+func TestViewBeginsWhenTheMemberMaySign(t *testing.T) {
+	l := newLone(t, nil)
+	l.alice.crash()
+	l.alice.start()
+	l.pass(time.Minute)
+	l.greet(l.Genesis())
+	l.sent = nil
+	l.pass(1400 * time.Millisecond)
+	if len(l.timedOut()) != 0 {
+		t.Fatal("gives up the view in which it started at once")
+	}
+	l.pass(200 * time.Millisecond)
+	if len(l.timedOut()) == 0 {
+		t.Fatal("does not give it up at all")
+	}
+}
