@@ -13,9 +13,9 @@ import (
 // signatures say. A wrong signature is cosi.ErrSignature.
 var ErrCertificate = errors.New("chain: wrong certificate")
 
-// QC, the quorum certificate, says that a quorum voted for the block of its tuple. The
-// genesis QC of an epoch is the tuple {0, height and id of the key block, 0} without any
-// signature, valid by definition (Committee.Genesis).
+// QC is the quorum certificate: a quorum voted for the block of its tuple. The genesis QC of
+// an epoch is the tuple {0, height and id of the key block, 0} without any signature, valid by
+// definition (Committee.Genesis).
 type QC struct {
 	Tuple Tuple
 	// Votes is the quorum's signature over the tuple; empty in a genesis QC.
@@ -43,7 +43,7 @@ type Timeout struct {
 	Signature cosi.Signature
 }
 
-// TC, the timeout certificate, says that a quorum gave up the term whose last view is View.
+// TC is the timeout certificate: a quorum gave up the term whose last view is View.
 type TC struct {
 	View uint64
 	// Timeouts is the sum of the timeouts' signatures.

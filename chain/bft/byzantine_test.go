@@ -27,14 +27,13 @@ type mallory struct {
 	silent   bool
 }
 
-func corrupt(m *member) *mallory {
+func corrupt(m *member) {
 	m.actor = &mallory{
 		member: m, machine: newFakeMachine(m.genesis.ID()),
 		blocks: map[cypherlink.Hash]chain.Block{}, qcs: []chain.QC{m.Genesis()},
 		known: map[chain.Tuple]bool{}, votes: map[chain.Tuple]map[int]cosi.Signature{},
 		timeouts: map[uint64]map[int]chain.Timeout{}, proposed: map[uint64]bool{},
 	}
-	return m.actor
 }
 
 func (a *mallory) start() { a.propose() }

@@ -235,7 +235,7 @@ func TestFloodIsBounded(t *testing.T) {
 	}
 	rounds := 12_000
 	if testing.Short() {
-		rounds = 2_000
+		rounds = 1_000
 	}
 	flood := func(from, to int) {
 		var next chain.Tuple
@@ -289,8 +289,8 @@ func TestUncertifiedProposalsAreForgotten(t *testing.T) {
 		runtime.ReadMemStats(&stats)
 		return stats.HeapAlloc
 	}
-	before := heap(2, 150)
-	if after := heap(150, 300); after > before+2<<20 {
+	before := heap(2, 100)
+	if after := heap(100, 200); after > before+2<<20 {
 		t.Fatalf("heap grows from %d to %d KiB", before>>10, after>>10)
 	}
 }
@@ -369,7 +369,7 @@ func TestMemberThatLostItsStoreFetchesEverything(t *testing.T) {
 	s := newSim(t, 10, config{n: 4})
 	s.startAll()
 	s.load(50 * time.Millisecond)
-	s.reaches(150, 5*time.Minute)
+	s.reaches(80, 5*time.Minute)
 	m := s.members[0]
 	m.crash()
 	m.store = newFakeStore()
