@@ -16,10 +16,10 @@ const (
 // Statements is how many prepared statements the writing session keeps; for a callback.
 func (s *Store) Statements() int { return len(s.db.write.statements) }
 
-// TLSMode is the sslmode that a DSN leads to.
-func TLSMode(dsn string) (string, error) {
+// Connecting is the sslmode and the target_session_attrs that a DSN leads to.
+func Connecting(dsn string) (tls, target string, err error) {
 	cfg, _, err := postgresConfig(dsn)
-	return string(cfg.SSLMode), err
+	return string(cfg.SSLMode), string(cfg.TargetSessionAttrs), err
 }
 
 // Waiting is the number of Updates in line.
@@ -89,4 +89,13 @@ func (c *faultyConn) ExecContext(
 		return nil, err
 	}
 	return result, c.fault(query, true)
+}
+
+// MigratePostgres migrates the database of a DSN, as Open does.
+func MigratePostgres(ctx context.Context, dsn string) error {
+	cfg, _, err := postgresConfig(dsn)
+	if err != nil {
+		return err
+	}
+	return migratePostgres(ctx, cfg)
 }

@@ -53,7 +53,7 @@ func openPostgres(ctx context.Context, dsn string) (*database, error) {
 		err = checkServer(ctx, conn)
 	}
 	if err == nil {
-		err = migrate(ctx, goose.DialectPostgres, db)
+		err = migratePostgres(ctx, cfg)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), conn.Close(), db.Close())
@@ -71,6 +71,19 @@ func openPostgres(ctx context.Context, dsn string) (*database, error) {
 	}, nil
 }
 
+// migratePostgres migrates through sessions of their own, which no statement timeout ends: a
+// large table takes as long as it takes.
+func migratePostgres(ctx context.Context, cfg pq.Config) error {
+	cfg = cfg.Clone()
+	cfg.Runtime["statement_timeout"] = "0"
+	connector, err := pq.NewConnectorConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	db := sql.OpenDB(connector)
+	return errors.Join(migrate(ctx, goose.DialectPostgres, db), db.Close())
+}
+
 // postgresConfig adds to the DSN what every session has, and returns the database's name for
 // errors, without credentials.
 func postgresConfig(dsn string) (pq.Config, string, error) {
@@ -82,7 +95,9 @@ func postgresConfig(dsn string) (pq.Config, string, error) {
 	if u, err := url.Parse(dsn); err == nil && !u.Query().Has("sslmode") && os.Getenv("PGSSLMODE") == "" {
 		cfg.SSLMode = pq.SSLModeVerifyFull
 	}
-	cfg.BinaryParameters = true // one round trip for a statement that is not prepared
+	// a View must see what an Update wrote, so no standby
+	cfg.TargetSessionAttrs = pq.TargetSessionAttrsPrimary
+	cfg.BinaryParameters = true // one round trip less for what is not prepared
 	cfg.ApplicationName = ownerName + strconv.Itoa(os.Getpid())
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout

@@ -50,7 +50,7 @@ func with(t testing.TB, dsn, setting, value string) string {
 
 func TestPostgresStatementTimeout(t *testing.T) {
 	postgres(t, func(t *testing.T, dsn string) {
-		s := storetest.Open(t, with(t, dsn, "statement_timeout", "50ms"))
+		s := storetest.Open(t, with(t, dsn, "statement_timeout", "500ms"))
 		errs := together(t, s, put("a", "1"), func(tx *store.Tx) error {
 			_, err := tx.Exec("SELECT pg_sleep(30)")
 			return err
@@ -301,6 +301,15 @@ func TestPostgresThatBreaksAPromiseIsRefused(t *testing.T) {
 					t.Errorf("%v does not name %s", err, tt.want)
 				}
 			})
+		}
+	})
+}
+
+// TestPostgresMigrationIsNotTimed: a statement timeout that no migration could keep.
+func TestPostgresMigrationIsNotTimed(t *testing.T) {
+	postgres(t, func(t *testing.T, dsn string) {
+		if err := store.MigratePostgres(t.Context(), with(t, dsn, "statement_timeout", "1ms")); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -13,8 +13,12 @@ func TestTLSIsVerifiedUnlessTheOperatorSaysOtherwise(t *testing.T) {
 		{"any certificate", "postgres://u@h/x?sslmode=require", "require"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, err := store.TLSMode(tt.dsn); got != tt.want || err != nil {
+			got, target, err := store.Connecting(tt.dsn)
+			if got != tt.want || err != nil {
 				t.Errorf("sslmode %s, want %s (%v)", got, tt.want, err)
+			}
+			if target != "primary" {
+				t.Errorf("it takes a %s server", target)
 			}
 		})
 	}
