@@ -249,6 +249,23 @@ func (f *Follower) Balance(
 	return f.mirror.state.Balance(account, asset)
 }
 
+// Standing is the custody as it stands in the final state, without evidence; in state Absent
+// where there is none.
+func (f *Follower) Standing(id ledger.CustodyID) (ledger.Custody, error) {
+	index, err := f.mirror.state.LatestEvent(id)
+	if errors.Is(err, state.ErrUnknown) {
+		return ledger.Custody{ID: id, State: ledger.Absent}, nil
+	}
+	if err != nil {
+		return ledger.Custody{}, err
+	}
+	e, err := f.mirror.state.EventAt(index)
+	if err != nil {
+		return ledger.Custody{}, err
+	}
+	return e.Custody, nil
+}
+
 // Receipt is the latest one of a custody, with its evidence; of a custody that is not there,
 // in state Absent. It waits, until ctx ends, only while there is no proof yet: before the
 // first block, and after a start amid blocks that were being fetched.

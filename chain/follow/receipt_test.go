@@ -37,6 +37,9 @@ func TestReceipts(t *testing.T) {
 			t.Helper()
 			reach(t, f, head)
 			r := receipt(t, f, w.ID(p))
+			if c, err := f.Standing(w.ID(p)); err != nil || c.State != want || c.ID != w.ID(p) {
+				t.Fatalf("standing %+v, %v", c, err)
+			}
 			if r.Custody.State != want || r.Sequence != sequence || r.TimeMS != (start+seconds)*1000 ||
 				r.Ledger != w.Ledger || r.Custody.ID != w.ID(p) {
 				t.Fatalf("receipt %+v", r)
