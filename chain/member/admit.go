@@ -96,7 +96,7 @@ func (m *Member) batch(ctx context.Context) ([]arrival, error) {
 // forgotten, the rest goes into the pool, and on to the other members if a participant brought
 // it here.
 func (m *Member) admit(ctx context.Context, batch []arrival) error {
-	now := time.Now()
+	now := m.now()
 	var fresh []*state.Transaction
 	added := false
 	for i := range batch {

@@ -22,11 +22,11 @@ func BenchmarkFinality(b *testing.B) {
 }
 
 func benchmarkFinality(b *testing.B, inFlight int, approved bool) {
-	w := found(b, nil)
+	w := found(b, quick())
 	w.startAll()
 	load := member.Load{InFlight: inFlight, Pair: w.pair(approved)}
 	for i := range w.runs {
-		load.Clients = append(load.Clients, w.client(w.bank, i))
+		load.Clients = append(load.Clients, w.client(i))
 	}
 	w.settle(load.Clients[0], w.World.Prepare(w.payment("warm up")))
 	before := w.runs[0].Metrics()

@@ -27,6 +27,8 @@ const (
 	lockName   = "lock"
 	safetyName = "safety"
 	storeName  = "store"
+	// orphanName is a safety record whose store was lost. It never counts again.
+	orphanName = "safety.orphan"
 	folderMode = 0o700
 	fileMode   = 0o600
 )
@@ -68,15 +70,16 @@ func Create(data string, genesis *chain.Genesis, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	name := filepath.Join(data, safetyName)
-	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s exists (%w): %w", name, err, ErrFolder)
+	for _, name := range []string{safetyName, orphanName} {
+		if there, err := exists(filepath.Join(data, name)); there || err != nil {
+			return errors.Join(fmt.Errorf("%s has a %s: %w", data, name, ErrFolder), err)
+		}
 	}
 	committee, err := createStore(data, genesis, log)
 	if err != nil {
 		return err
 	}
-	return createSafety(name, committee)
+	return createSafety(filepath.Join(data, safetyName), committee)
 }
 
 func createStore(data string, genesis *chain.Genesis, log *slog.Logger) (_ *chain.Committee, err error) {
@@ -110,12 +113,17 @@ func createSafety(name string, c *chain.Committee) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("safety record: %w", err)
 	}
-	if err := os.Rename(draft, name); err != nil {
-		return fmt.Errorf("safety record: %w", err)
+	return rename(draft, name)
+}
+
+// rename moves a file inside its folder, durably.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("%w: %w", ErrFolder, err)
 	}
-	folder, err := os.Open(filepath.Dir(name))
+	folder, err := os.Open(filepath.Dir(to))
 	if err != nil {
-		return fmt.Errorf("safety record: %w", err)
+		return fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	return errors.Join(folder.Sync(), folder.Close())
 }
@@ -129,14 +137,25 @@ func openStore(data string, log *slog.Logger) (*state.Pebble, error) {
 // exitStore is the process's exit code after the store's log could not be written.
 const exitStore = 3
 
-// hasStore tells whether a store was made in the folder.
-func hasStore(data string) (bool, error) {
-	entries, err := os.ReadDir(filepath.Join(data, storeName))
+// exists tells whether there is something under the name.
+func exists(name string) (bool, error) {
+	_, err := os.Lstat(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrFolder, err)
+	return err == nil, err
+}
+
+// orphan sets the safety record aside, for good, if the store that goes with it was lost: the
+// blocks that this member has promised to hold (I3) went with it.
+func orphan(data string) error {
+	store, err := exists(filepath.Join(data, storeName))
+	if err != nil || store {
+		return err
 	}
-	return len(entries) > 0, nil
+	record, err := exists(filepath.Join(data, safetyName))
+	if err != nil || !record {
+		return err
+	}
+	return rename(filepath.Join(data, safetyName), filepath.Join(data, orphanName))
 }

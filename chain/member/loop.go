@@ -52,7 +52,7 @@ func (m *Member) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		effects, err := m.replica.Step(time.Now(), in)
+		effects, err := m.replica.Step(m.now(), in)
 		if err != nil {
 			return fmt.Errorf("consensus: %w", err)
 		}
@@ -72,7 +72,7 @@ func (m *Member) next(ctx context.Context, wake time.Time) (bft.Input, error) {
 			m.inputs = m.inputs[1:]
 			return in, nil
 		}
-		if !wake.IsZero() && !time.Now().Before(wake) {
+		if !wake.IsZero() && !m.now().Before(wake) {
 			return bft.Tick{}, nil
 		}
 		m.admitted = !m.admitted
@@ -105,7 +105,7 @@ func (m *Member) admitWaiting(ctx context.Context) error {
 func (m *Member) sleep(ctx context.Context, wake time.Time) error {
 	var alarm <-chan time.Time
 	if !wake.IsZero() {
-		timer := time.NewTimer(time.Until(wake))
+		timer := time.NewTimer(wake.Sub(m.now()))
 		defer timer.Stop()
 		alarm = timer.C
 	}
@@ -144,7 +144,7 @@ func (m *Member) perform(ctx context.Context, e bft.Effects) error {
 		}
 	}
 	if len(e.Apply) > 0 {
-		if err := m.recheck(time.Now()); err != nil {
+		if err := m.recheck(m.now()); err != nil {
 			return err
 		}
 		m.inputs = append(m.inputs, bft.Pool{Pending: m.pool.len() > 0})
@@ -222,7 +222,7 @@ func (m *Member) apply(ctx context.Context, f bft.Final) error {
 		for _, e := range settled {
 			e.tell(answer{outcome: follow.Outcome{Status: follow.Final, Height: h.Height}})
 		}
-		took := time.Since(time.UnixMilli(h.TimeMS))
+		took := m.now().Sub(time.UnixMilli(h.TimeMS))
 		m.countFinal(h, took)
 		m.log.LogAttrs(ctx, slog.LevelDebug, "block final", slog.Uint64("height", h.Height),
 			slog.Uint64("view", h.View), slog.Uint64("transactions", uint64(h.PayloadCount)),
@@ -254,7 +254,7 @@ func (m *Member) recover(p chain.Payload) {
 		if err != nil || m.pool.get(tx.Hash) != nil {
 			continue
 		}
-		if _, evicted := m.pool.add(tx, time.Now()); len(evicted) > 0 {
+		if _, evicted := m.pool.add(tx, m.now()); len(evicted) > 0 {
 			m.evict(evicted)
 		}
 		m.pool.doubt(tx.Hash)

@@ -2,8 +2,10 @@ package member_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -23,61 +25,83 @@ import (
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs a member instead of the tests in a process that a test has started for that.
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(childFolder); folder != "" {
+		os.Exit(child(folder))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
 
-// town is a network whose members run in this process.
-type town struct {
+// land is a network with its keys: what takes long to make and does not change.
+type land struct {
 	*chaintest.Network
-	t    testing.TB
-	dir  string
 	tls  []peer.Identity // of the members
 	bank peer.Identity   // Alice's
+}
+
+// town is a land whose members run in this process.
+type town struct {
+	land
+	t   testing.TB
+	dir string
 	// addrs are the members'; runs are nil where none runs.
 	addrs map[cypherlink.ParticipantID]string
 	runs  []*run
+	// clients are Alice's connections.
+	clients [chaintest.Members]*peer.Client
 }
 
 // run is a member that runs.
 type run struct {
 	*member.Member
 	stop func()
-	err  chan error
 }
 
-// found makes a network of this moment and the folders of its members. edit changes its
-// genesis file.
-func found(t testing.TB, edit func(*chain.GenesisFile)) *town {
-	t.Helper()
-	w := &town{
-		t: t, dir: t.TempDir(), addrs: map[cypherlink.ParticipantID]string{},
-		runs: make([]*run, chaintest.Members),
-	}
-	for range chaintest.Members {
-		w.tls = append(w.tls, identity(t))
-	}
-	w.bank = identity(t)
-	w.Network = chaintest.New(t, func(f *chain.GenesisFile) {
-		f.TimeMS = time.Now().Add(-time.Minute).UnixMilli()
+// quick is the land of most tests, with an idle interval of 100 ms.
+var quick = sync.OnceValue(func() land {
+	return discover(new(testing.T), func(f *chain.GenesisFile) {
 		f.KeyBlock.IdleMS, f.KeyBlock.MaxBaseMS = 100, 1000
+	})
+})
+
+// discover makes a network of this moment. edit changes its genesis file.
+func discover(t testing.TB, edit func(*chain.GenesisFile)) land {
+	t.Helper()
+	var l land
+	for range chaintest.Members {
+		l.tls = append(l.tls, identity(t))
+	}
+	l.bank = identity(t)
+	l.Network = chaintest.New(t, func(f *chain.GenesisFile) {
+		f.TimeMS = time.Now().Add(-time.Minute).UnixMilli()
 		for i := range f.KeyBlock.Members {
-			pin := cypherlink.Hash(w.tls[i].SPKI())
+			pin := cypherlink.Hash(l.tls[i].SPKI())
 			f.KeyBlock.Members[i].TLS, f.Participants[i].TLS = pin, pin
 		}
 		// Alice is the first participant after the members.
-		f.Participants[chaintest.Members].TLS = cypherlink.Hash(w.bank.SPKI())
-		if edit != nil {
-			edit(f)
-		}
+		f.Participants[chaintest.Members].TLS = cypherlink.Hash(l.bank.SPKI())
+		edit(f)
 	})
-	committee, err := state.Committee(w.Genesis)
+	committee, err := state.Committee(l.Genesis)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Committee = committee
-	for i, m := range committee.KeyBlock().Members {
+	l.Committee = committee
+	return l
+}
+
+// found makes the folders of a land's members.
+func found(t testing.TB, l land) *town {
+	t.Helper()
+	w := &town{
+		land: l, t: t, dir: t.TempDir(), addrs: map[cypherlink.ParticipantID]string{},
+		runs: make([]*run, chaintest.Members),
+	}
+	for i, m := range w.Committee.KeyBlock().Members {
 		w.addrs[m.ID] = freeAddr(t)
 		if err := member.Create(w.folder(i), w.Genesis, quiet()); err != nil {
 			t.Fatal(err)
@@ -126,12 +150,12 @@ func (w *town) options(i int) member.Options {
 }
 
 // start runs a member.
-func (w *town) start(i int) *run {
+func (w *town) start(i int) {
 	w.t.Helper()
-	return w.startWith(i, w.options(i))
+	w.startWith(i, w.options(i))
 }
 
-func (w *town) startWith(i int, o member.Options) *run {
+func (w *town) startWith(i int, o member.Options) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	m, err := member.Open(ctx, o)
@@ -139,21 +163,14 @@ func (w *town) startWith(i int, o member.Options) *run {
 		cancel()
 		w.t.Fatal(err)
 	}
-	r := &run{Member: m, err: make(chan error, 1)}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.err <- m.Run(ctx)
-	}()
-	r.stop = sync.OnceFunc(func() {
+	ended := make(chan error)
+	go func() { ended <- m.Run(ctx) }()
+	w.runs[i] = &run{Member: m, stop: sync.OnceFunc(func() {
 		cancel()
-		<-done
-		if err := m.Close(); err != nil {
-			w.t.Error(err)
+		if err := errors.Join(<-ended, m.Close()); err != nil {
+			w.t.Errorf("member %d: %v", i, err)
 		}
-	})
-	w.runs[i] = r
-	return r
+	})}
 }
 
 func (w *town) startAll() {
@@ -171,13 +188,20 @@ func (w *town) stop(i int) {
 	}
 }
 
-// client is a connection of a participant to a member.
-func (w *town) client(id peer.Identity, i int) *peer.Client {
+// client is Alice's connection to a member.
+func (w *town) client(i int) *peer.Client {
+	w.t.Helper()
+	if w.clients[i] == nil {
+		w.clients[i] = w.dial(w.bank, i, follow.Wire())
+	}
+	return w.clients[i]
+}
+
+// dial is a connection of whoever has the key to a member.
+func (w *town) dial(id peer.Identity, i int, p peer.Protocol, classes ...peer.Class) *peer.Client {
 	w.t.Helper()
 	m := w.Committee.KeyBlock().Members[i]
-	p := peer.DefaultProtocol(follow.Protocol)
-	p.MaxBody = follow.MaxMessage
-	c, err := peer.Dial(w.addrs[m.ID], peer.SPKI(m.TLS), id, p)
+	c, err := peer.Dial(w.addrs[m.ID], peer.SPKI(m.TLS), id, p, classes...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -209,6 +233,19 @@ func fetch(c *peer.Client, from uint64, wait time.Duration) (follow.Blocks, erro
 		return follow.Blocks{}, err
 	}
 	return follow.DecodeBlocks(b)
+}
+
+// eventually waits until what is asked holds.
+func (w *town) eventually(what string, holds func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		if <-tick.C; time.Now().After(deadline) {
+			w.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
 }
 
 // settle submits and insists on a final block.

@@ -22,6 +22,7 @@ type Member struct {
 	committee *chain.Committee
 	self      int
 	limits    Limits
+	now       func() time.Time
 	meters    meters
 	network   network
 	news      news
@@ -55,11 +56,17 @@ type Member struct {
 // It signs and answers nothing before Run. ctx bounds the life of the listener. Errors:
 // ErrOptions, ErrFolder, ErrLocked, state.ErrStore, and those of disk and network.
 func Open(ctx context.Context, o Options) (_ *Member, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	m := &Member{
-		log: o.Log, genesis: o.Genesis, limits: o.Limits,
+		log: o.Log, genesis: o.Genesis, limits: o.Limits, now: o.Now,
 		arrivals: make(chan arrival, arrivalsInQueue), verified: make(chan []arrival),
 		jobs: make(chan job, jobsInQueue), trips: make(chan time.Duration, 1),
 		ended: make(chan struct{}),
+	}
+	if m.now == nil {
+		m.now = time.Now
 	}
 	defer func() {
 		if err != nil {
@@ -100,8 +107,7 @@ func (m *Member) firstCommittee() (*chain.Committee, error) { return state.Commi
 
 // openSafety opens store and safety record. why is the reason not to sign, or nil (I5).
 func (m *Member) openSafety(o Options) (why, err error) {
-	had, err := hasStore(o.Data)
-	if err != nil {
+	if err := orphan(o.Data); err != nil {
 		return nil, err
 	}
 	store, err := openStore(o.Data, o.Log)
@@ -111,9 +117,6 @@ func (m *Member) openSafety(o Options) (why, err error) {
 	m.store = &ahead{Pebble: store}
 	if m.state, err = state.Open(m.store, m.genesis); err != nil {
 		return nil, err
-	}
-	if !had {
-		return fmt.Errorf("%s has no store: %w", o.Data, bft.ErrObserver), nil
 	}
 	m.disk, err = os.OpenFile(filepath.Join(o.Data, safetyName), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -130,22 +133,22 @@ func (m *Member) openSafety(o Options) (why, err error) {
 }
 
 func (m *Member) openReplica(why error) error {
-	final := m.state.Header()
-	var blocks []chain.Block
-	var err error
-	if m.proposals, blocks, err = openProposals(m.store.Pebble, final.Height); err != nil {
+	final, err := m.state.BlockAt(m.state.Header().Height)
+	if err != nil {
 		return err
 	}
-	start := bft.Start{
-		Record: bft.NewRecord(m.committee), Final: final, High: m.committee.Genesis(), Blocks: blocks,
+	height := final.Header.Height
+	start := bft.Start{Record: bft.NewRecord(m.committee), Final: final, High: m.committee.Genesis()}
+	if m.proposals, start.Blocks, err = openProposals(m.store.Pebble, height); err != nil {
+		return err
 	}
 	if why != nil {
 		m.observe(why)
 	} else {
 		start.Record = m.safety.Record()
 	}
-	if final.Height > 0 {
-		proof, err := m.state.ProofAt(final.Height)
+	if height > 0 {
+		proof, err := m.state.ProofAt(height)
 		if err != nil {
 			return err
 		}
@@ -153,9 +156,9 @@ func (m *Member) openReplica(why error) error {
 	}
 	m.pool = newPool(m.limits)
 	m.machine = newMachine(m.state, m.pool)
-	m.news = news{head: final.Height, changed: make(chan struct{})}
-	m.meters.height.Store(final.Height)
-	m.replica, err = bft.New(time.Now(), bft.Options{
+	m.news = news{head: height, changed: make(chan struct{})}
+	m.meters.height.Store(height)
+	m.replica, err = bft.New(m.now(), bft.Options{
 		Committee: m.committee, Self: m.self, Machine: m.machine, Archive: archive{m.state},
 		Observer: why != nil,
 	}, start)
@@ -173,9 +176,12 @@ func (m *Member) Addr() string { return m.network.listener.Addr().String() }
 // Committee is the one that the member belongs to.
 func (m *Member) Committee() *chain.Committee { return m.committee }
 
-// Close ends listening and lets go of the folder. Run must have ended, or never been called.
-// It may be called more than once.
+// Close ends listening and lets go of the folder. It waits for Run, if that was called: the
+// end of Run's ctx is for the caller. It may be called more than once.
 func (m *Member) Close() error {
+	if m.runs.Load() {
+		<-m.ended
+	}
 	err := m.network.close()
 	if m.store != nil {
 		err = errors.Join(err, m.store.Close())

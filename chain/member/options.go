@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
@@ -28,6 +29,9 @@ type Options struct {
 	Listen string
 	// Peers are the addresses of the other members.
 	Peers map[cypherlink.ParticipantID]string
+	// Now is the clock by which blocks are timed and views run out, time.Now if nil. It never
+	// goes back, and is within 500 ms of the other members'.
+	Now func() time.Time
 	// Log is told what happens.
 	Log *slog.Logger
 	// Limits bound what the member holds for others: DefaultLimits but for a reason.
@@ -45,21 +49,29 @@ type Limits struct {
 	Calls       int
 }
 
-// DefaultLimits are a pool of 65,536 transactions or 64 MiB, 256 connections, and 1,024 calls
-// of one participant.
+// DefaultLimits are a pool of 65,536 transactions or 64 MiB, 256 connections, and 256 calls of
+// one participant.
 func DefaultLimits() Limits {
-	return Limits{Transactions: 1 << 16, Bytes: 64 << 20, Connections: 256, Calls: 1024}
+	return Limits{Transactions: 1 << 16, Bytes: 64 << 20, Connections: 256, Calls: 256}
 }
 
-// self is the member's index in the committee, or ErrOptions.
-func (o *Options) self(c *chain.Committee) (int, error) {
+// Validate reports ErrOptions unless everything is set and the pool has room for a block.
+func (o *Options) Validate() error {
 	switch {
-	case o.Data == "" || o.Listen == "" || o.Log == nil:
-		return 0, fmt.Errorf("folder, address or log is missing: %w", ErrOptions)
+	case o.Genesis == nil || o.Identity == nil || o.Key == nil || o.Log == nil:
+		return fmt.Errorf("genesis, key or log is missing: %w", ErrOptions)
+	case o.Data == "" || o.Listen == "":
+		return fmt.Errorf("folder %q, address %q: %w", o.Data, o.Listen, ErrOptions)
 	case o.Limits.Transactions < 1 || o.Limits.Bytes < chain.MaxPayload ||
 		o.Limits.Connections < 1 || o.Limits.Calls < 1:
-		return 0, fmt.Errorf("limits %+v: %w", o.Limits, ErrOptions)
+		return fmt.Errorf("limits %+v: %w", o.Limits, ErrOptions)
 	}
+	return nil
+}
+
+// self is the member's index in the committee; ErrOptions if it is in none, or if genesis has
+// other keys or no address for it.
+func (o *Options) self(c *chain.Committee) (int, error) {
 	id := cypherlink.NewParticipantID(o.Identity.Public())
 	self, ok := c.Roster().Index(id)
 	if !ok {

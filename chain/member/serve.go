@@ -21,10 +21,8 @@ func (m *Member) participants() peer.Service {
 	for _, p := range m.genesis.File().Participants {
 		pins[peer.SPKI(p.TLS)] = true
 	}
-	p := peer.DefaultProtocol(follow.Protocol)
-	p.MaxBody = follow.MaxMessage
 	return peer.Service{
-		Protocol: p, Accept: func(pin peer.SPKI) bool { return pins[pin] },
+		Protocol: follow.Wire(), Accept: func(pin peer.SPKI) bool { return pins[pin] },
 		Answer:   m.answer,
 		MaxConns: m.limits.Connections, MaxCalls: m.limits.Calls,
 	}
@@ -93,8 +91,9 @@ func (m *Member) submit(ctx context.Context, s follow.Submission) (follow.Outcom
 	}
 }
 
-// answerSize is how many bytes of blocks an answer gets before no other is added.
-const answerSize = 1 << 20
+// answerSize is how many bytes of blocks an answer gets before no other is added. A participant
+// that asks and does not read makes a member hold as many answers as it allows calls.
+const answerSize = 256 << 10
 
 // fetch reads final blocks, once there is one.
 func (m *Member) fetch(ctx context.Context, f follow.Fetch) (follow.Blocks, error) {
