@@ -1,0 +1,173 @@
+package payment
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/ilp"
+	"github.com/cypherlink/cypherlink/internal/wire"
+	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/kyc"
+)
+
+// ErrBank means that a bank's profile contradicts itself or the network.
+var ErrBank = errors.New("payment: unusable profile")
+
+// Patience is how long a bank waits.
+type Patience struct {
+	// Negotiate bounds the time from an instruction to the drawing up of terms, and the time
+	// for which the paid bank keeps an announced payment without terms.
+	Negotiate time.Duration
+	// Approve bounds the time from the drawing up of terms to the last verdict. The custodies'
+	// lives run meanwhile.
+	Approve time.Duration
+	// Resend is how long a bank waits before it repeats a question.
+	Resend time.Duration
+}
+
+// Bank is who a bank is and how it deals: all that its machines have to know. It does not
+// change.
+type Bank struct {
+	Genesis *chain.Genesis
+	ID      cypherlink.ParticipantID
+	// Account is the number of the bank's own account on every ledger.
+	Account uint32
+	// Funding is the asset with which the bank pays, Connector the clearing bank through which
+	// it pays into others.
+	Funding   cypherlink.Asset
+	Connector cypherlink.ParticipantID
+	// Requirements are the bank's own for what it is told about parties, on either side.
+	Requirements *kyc.Requirements
+	// Base and Secret make the addresses at which the bank is paid.
+	Base     ilp.Address
+	Secret   ilp.ServerSecret
+	Margins  connector.Margins
+	Patience Patience
+}
+
+// Valid reports ErrBank unless bank and connector are registered in their roles, the funding
+// asset is known, and every time is positive.
+func (b *Bank) Valid() error {
+	bank, ok := b.Genesis.Participant(b.ID)
+	if !ok || bank.Role != chain.RoleBank {
+		return fmt.Errorf("%s is no bank of the network: %w", b.ID, ErrBank)
+	}
+	clearing, ok := b.Genesis.Participant(b.Connector)
+	if !ok || clearing.Role != chain.RoleClearing {
+		return fmt.Errorf("connector %s is no clearing bank of the network: %w", b.Connector, ErrBank)
+	}
+	if !b.knows(b.Funding) {
+		return fmt.Errorf("funding asset %s is not of the network: %w", b.Funding, ErrBank)
+	}
+	if err := b.Requirements.Valid(); err != nil {
+		return fmt.Errorf("%w: %w", ErrBank, err)
+	}
+	if _, err := ilp.ParseAddress(string(b.Base)); err != nil {
+		return fmt.Errorf("%w: %w", ErrBank, err)
+	}
+	if p := b.Patience; p.Negotiate <= 0 || p.Approve <= 0 || p.Resend <= 0 {
+		return fmt.Errorf("patience %+v: %w", p, ErrBank)
+	}
+	return nil
+}
+
+func (b *Bank) knows(asset cypherlink.Asset) bool {
+	for _, a := range b.Genesis.File().Assets {
+		if a.Asset == asset {
+			return true
+		}
+	}
+	return false
+}
+
+// Route is who takes part in a payment, and what moves at its end.
+type Route struct {
+	Payee, Connector    cypherlink.ParticipantID
+	Source, Destination cypherlink.Asset
+	// Amount is of Destination.
+	Amount cypherlink.Amount
+}
+
+// route checks an instruction against the network and finds its way, or says why there is none.
+func (b *Bank) route(i *Instruction) (*Route, *cypherlink.Error) {
+	no := func(code cypherlink.Code, reason, at, message string, err error) (*Route, *cypherlink.Error) {
+		return nil, &cypherlink.Error{
+			Code: code, Reason: reason, Pointer: i.pointer(at), Message: message, Err: err,
+		}
+	}
+	own, _ := b.Genesis.Participant(b.ID)
+	clearing, _ := b.Genesis.Participant(b.Connector)
+	payee, ok := b.Genesis.ParticipantByBIC(i.CreditorAgent)
+	switch {
+	case i.DebtorAgent != own.BIC:
+		return no(CodeAgent, "RC03", "/debtor/agent", "the debtor's agent is not this bank", nil)
+	case !i.Instructing.IsZero() && i.Instructing != own.BIC:
+		return no(CodeAgent, "AGNT", "/instructing_agent", "the instructing agent is not this bank", nil)
+	case !ok || payee.Role != chain.RoleBank:
+		return no(CodeAgent, "RC04", "/creditor/agent", "the creditor's agent is not in the network", nil)
+	case payee.ID == b.ID:
+		return no(CodeRoute, "AGNT", "/creditor/agent", "debtor and creditor have the same bank", nil)
+	}
+	for _, via := range i.Via {
+		if via != clearing.BIC {
+			return no(CodeAgent, "RC11", "/intermediary_agent",
+				"the intermediary is not the clearing bank of this bank", nil)
+		}
+	}
+	destination, err := assetNamed(b.Genesis, i.Asset)
+	if err != nil {
+		return no(CodeAsset, "AM03", "/destination/asset", "not the name of one asset", err)
+	}
+	amount, err := cypherlink.ParseAmount(i.Amount, destination.Scale)
+	if err != nil {
+		return no(iso20022.CodeAmount, "AM12", "/destination/amount", "not an amount of the asset", err)
+	}
+	if amount == 0 {
+		return no(iso20022.CodeAmount, "AM01", "/destination/amount", "the amount is zero", nil)
+	}
+	if destination.Ledger == b.Funding.Ledger {
+		return no(CodeRoute, "AG03", "/destination/asset",
+			"a payment on the ledger from which this bank pays needs a channel", nil)
+	}
+	return &Route{
+		Payee: payee.ID, Connector: b.Connector,
+		Source: b.Funding, Destination: destination, Amount: amount,
+	}, nil
+}
+
+var errAsset = errors.New("none or several")
+
+// assetNamed finds the one asset with that label, code, or code and ledger.
+func assetNamed(g *chain.Genesis, name string) (cypherlink.Asset, error) {
+	var found []cypherlink.Asset
+	for _, a := range g.File().Assets {
+		if name == a.Label || name == a.Asset.Code || name == a.Asset.String() {
+			found = append(found, a.Asset)
+		}
+	}
+	if len(found) != 1 {
+		return cypherlink.Asset{}, fmt.Errorf("%d assets %.40q: %w", len(found), name, errAsset)
+	}
+	return found[0], nil
+}
+
+func (r *Route) appendWire(w *wire.Writer) {
+	w.Fixed(r.Payee[:])
+	w.Fixed(r.Connector[:])
+	r.Source.AppendWire(w)
+	r.Destination.AppendWire(w)
+	w.I64(int64(r.Amount))
+}
+
+func readRoute(r *wire.Reader) *Route {
+	var v Route
+	r.Fixed(v.Payee[:])
+	r.Fixed(v.Connector[:])
+	v.Source, v.Destination = cypherlink.ReadAsset(r), cypherlink.ReadAsset(r)
+	v.Amount = cypherlink.Amount(r.I64())
+	return &v
+}

@@ -1,0 +1,199 @@
+package payment
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/internal/store"
+	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/terms"
+)
+
+// live is a payment that is not over: what its goroutine is told, and what it keeps.
+type live struct {
+	uetr cypherlink.UETR
+	// machine, sequence and first belong to the goroutine of an outgoing payment; an incoming
+	// one has no machine outside the store.
+	machine  *Outgoing
+	sequence int64
+	first    Effects
+	// proof is that of an incoming payment that was taken up after a start.
+	proof *terms.Proof
+	// terms and custodies are the keys under which the payment is enlisted; under Connect.mu.
+	terms     cypherlink.Hash
+	custodies []ledger.CustodyID
+
+	mu     sync.Mutex
+	notes  []note
+	closed bool
+	signal chan struct{} // holds a value when there are notes
+}
+
+// note is something for a payment's machine.
+type note struct {
+	inputs []Input
+	// wake is, for an incoming payment, when to look at it again.
+	wake *time.Time
+	// answers is the question whose task has ended, zero if none has.
+	answers Question
+	// taken is called when the inputs are durable or will never be; it may be nil.
+	taken func()
+}
+
+func (n note) end() {
+	if n.taken != nil {
+		n.taken()
+	}
+}
+
+func newLive(uetr cypherlink.UETR) *live {
+	return &live{uetr: uetr, signal: make(chan struct{}, 1)}
+}
+
+// tell leaves a note, without waiting.
+func (l *live) tell(n note) {
+	l.mu.Lock()
+	closed := l.closed
+	if !closed {
+		l.notes = append(l.notes, n)
+	}
+	l.mu.Unlock()
+	if closed {
+		n.end()
+		return
+	}
+	select {
+	case l.signal <- struct{}{}:
+	default:
+	}
+}
+
+// take takes all notes.
+func (l *live) take() []note {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	notes := l.notes
+	l.notes = nil
+	return notes
+}
+
+// close ends the payment's life here: no note is taken any more.
+func (l *live) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	for _, n := range l.take() {
+		n.end()
+	}
+}
+
+// wait gives the notes that come before the time at, none at that time; ok is false at the end
+// of ctx.
+func (l *live) wait(ctx context.Context, at time.Time) (notes []note, ok bool) {
+	var wake <-chan time.Time
+	if !at.IsZero() {
+		t := time.NewTimer(time.Until(at))
+		defer t.Stop()
+		wake = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return nil, false
+	case <-l.signal:
+		return l.take(), true
+	case <-wake:
+		return nil, true
+	}
+}
+
+// drive is the goroutine of an outgoing payment: it tells the machine what comes, stores what the
+// machine says, and then does what it wants. It ends with the payment, with ctx, or with the
+// store.
+func (c *Connect) drive(ctx context.Context, l *live) error {
+	running := map[Question]bool{}
+	effects := l.first
+	for {
+		c.carryOut(ctx, l, effects, running)
+		if l.machine.Over() {
+			return nil
+		}
+		notes, ok := l.wait(ctx, effects.WakeAt)
+		if !ok {
+			return nil
+		}
+		var inputs []Input
+		for _, n := range notes {
+			inputs = append(inputs, n.inputs...)
+			delete(running, n.answers)
+		}
+		var err error
+		effects, err = c.advance(ctx, l, append(inputs, Tick{}))
+		for _, n := range notes {
+			n.end()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// advance tells the machine inputs and stores what it says to all of them in one commit.
+func (c *Connect) advance(ctx context.Context, l *live, inputs []Input) (Effects, error) {
+	var all Effects
+	for _, in := range inputs {
+		e, err := l.machine.Step(time.Now(), in)
+		if err != nil {
+			c.Log.WarnContext(ctx, "a payment refuses an answer", slog.String("uetr", l.uetr.String()),
+				slog.String("cause", err.Error()))
+			continue
+		}
+		all.Persist = append(all.Persist, e.Persist...)
+		all.Do, all.WakeAt = append(all.Do, e.Do...), e.WakeAt
+	}
+	if len(all.Persist) == 0 {
+		return all, nil
+	}
+	return all, c.append(ctx, l, all.Persist)
+}
+
+// append stores events of an outgoing payment, and tells of the change.
+func (c *Connect) append(ctx context.Context, l *live, events []Event) error {
+	over := l.machine.Over()
+	err := c.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := appendEvents(tx, streamOf(l.uetr), l.sequence, events); err != nil {
+			return err
+		}
+		if over {
+			return closeStream(tx, streamOf(l.uetr))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	l.sequence += int64(len(events))
+	if custodies, ok := l.machine.Custodies(); ok && len(l.custodies) == 0 {
+		c.enlist(l, l.machine.drafted.Terms.Hash(), custodies[:]...)
+	}
+	if c.Changed != nil {
+		c.Changed(l.machine.payment())
+	}
+	return nil
+}
+
+// carryOut begins the tasks of a durable step, but for those that run.
+func (c *Connect) carryOut(ctx context.Context, l *live, e Effects, running map[Question]bool) {
+	for _, t := range e.Do {
+		if q := t.Question(); !running[q] {
+			running[q] = true
+			c.tasks.Go(func() {
+				inputs := c.perform(ctx, l, t)
+				l.tell(note{inputs: inputs, answers: q})
+			})
+		}
+	}
+}

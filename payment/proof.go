@@ -1,0 +1,160 @@
+package payment
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/terms"
+	"github.com/cypherlink/cypherlink/validator"
+)
+
+// ErrReceipt means that bytes are not a receipt of the network, or that one does not prove what
+// it says.
+var ErrReceipt = errors.New("payment: the receipt does not hold")
+
+// MaxReceipt bounds a receipt, in bytes.
+const MaxReceipt = 8 << 20
+
+// Proof is what a settled payment leaves behind: what was agreed and who signed it, who
+// approved it, and what became final on both ledgers. Its file is receipt.json.
+type Proof struct {
+	Terms *terms.Proof
+	Quote *connector.SignedQuote
+	// Legs are the source's and the destination's.
+	Legs [2]LegProof
+}
+
+// LegProof is what happened on one ledger.
+type LegProof struct {
+	Verdicts []validator.Signed
+	// Prepared and Confirmed are receipts of the custody, by their evidence.
+	Prepared, Confirmed Statement
+}
+
+// Proof is the proof of a settled payment; ok tells whether all of it is there.
+func (o *Outgoing) Proof() (p *Proof, ok bool) {
+	if o.status != StatusSettled || !o.Over() || o.moved.Outcome != connector.Settled {
+		return nil, false
+	}
+	p = &Proof{Terms: o.proof, Quote: o.quote}
+	for leg := range p.Legs {
+		p.Legs[leg] = LegProof{
+			Verdicts: o.verdicts[leg],
+			Prepared: Statement{Receipt: *o.prepared[leg]}, Confirmed: Statement{Receipt: *o.last[leg]},
+		}
+	}
+	return p, true
+}
+
+// Encode is the receipt's one form: JSON with two spaces a level and a line feed at the end,
+// bytes in lower-case hexadecimal. What is signed stands in it twice: as it was signed
+// ("signed", "evidence"), and taken apart for readers. Evidence that does not decode is
+// ErrReceipt.
+func (p *Proof) Encode(g *chain.Genesis) ([]byte, error) {
+	j, err := p.json(g)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(j, json.Deterministic(true), jsontext.WithIndent("  "))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+	}
+	return append(raw, '\n'), nil
+}
+
+// DecodeProof takes exactly the form of Encode; otherwise ErrReceipt. It compares every byte,
+// and checks the quote's signature; what the rest proves, Verify says.
+func DecodeProof(g *chain.Genesis, raw []byte) (*Proof, error) {
+	if len(raw) > MaxReceipt {
+		return nil, fmt.Errorf("%d bytes, at most %d: %w", len(raw), MaxReceipt, ErrReceipt)
+	}
+	var j receiptJSON
+	if err := json.Unmarshal(raw, &j, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+	}
+	p, err := j.proof(g)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+	}
+	again, err := p.Encode(g)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(again, raw) {
+		return nil, fmt.Errorf("line %d is not what the signed bytes say: %w",
+			firstDifference(again, raw), ErrReceipt)
+	}
+	return p, nil
+}
+
+// firstDifference is the line of b, from 1, at which a and b part.
+func firstDifference(a, b []byte) int {
+	line := 1
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			break
+		}
+		if b[i] == '\n' {
+			line++
+		}
+	}
+	return line
+}
+
+// proof takes what is signed out of the JSON.
+func (j *receiptJSON) proof(g *chain.Genesis) (*Proof, error) {
+	p := &Proof{}
+	var err error
+	if p.Terms, err = terms.DecodeProof(j.Terms.Signed); err != nil {
+		return nil, err
+	}
+	if p.Quote, err = connector.DecodeQuote(j.Quote.Signed, g); err != nil {
+		return nil, err
+	}
+	if len(p.Terms.Terms.Legs) != len(p.Legs) || len(j.Legs) != len(p.Legs) {
+		return nil, fmt.Errorf("%d legs, %d in the terms: %w",
+			len(j.Legs), len(p.Terms.Terms.Legs), ErrReceipt)
+	}
+	for i := range p.Legs {
+		from, to := &j.Legs[i], &p.Legs[i]
+		for _, v := range from.Verdicts {
+			verdict, err := DecodeVerdict(v.Signed)
+			if err != nil {
+				return nil, err
+			}
+			to.Verdicts = append(to.Verdicts, *verdict)
+		}
+		id := p.Terms.Terms.Legs[i].Asset.Ledger
+		if to.Prepared, err = readEvidence(g, id, from.Prepared.Evidence); err != nil {
+			return nil, err
+		}
+		if to.Confirmed, err = readEvidence(g, id, from.Confirmed.Evidence); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// preimage is what both custodies were confirmed with, if it is one.
+func (p *Proof) preimage() cypherlink.Preimage {
+	return p.Legs[terms.Source].Confirmed.Receipt.Custody.Preimage
+}
+
+// subject is what a leg's verdicts and custody are about.
+func (p *Proof) subject(leg int) validator.Subject {
+	return subject(p.Terms.Terms, uint8(leg)) //nolint:gosec // two legs
+}
+
+// custody is the id of a leg's custody.
+func (p *Proof) custody(leg int) ledger.CustodyID {
+	t := p.Terms.Terms
+	return ledger.NewCustodyID(t.Network, t.Hash(), uint8(leg)) //nolint:gosec // two legs
+}

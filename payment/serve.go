@@ -1,0 +1,295 @@
+package payment
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/internal/store"
+	"github.com/cypherlink/cypherlink/terms"
+)
+
+// Serve answers a call of another institution, whom the caller has authenticated. A refusal that
+// may be told is a *cypherlink.Error.
+func (c *Connect) Serve(
+	ctx context.Context, from cypherlink.ParticipantID, kind uint8, body []byte,
+) ([]byte, error) {
+	if err := c.ready(); err != nil {
+		return nil, err
+	}
+	switch kind {
+	case KindSetup:
+		return c.setup(ctx, from, body)
+	case KindTerms:
+		return c.countersign(ctx, from, body)
+	case KindCertify:
+		return c.certify(ctx, from, body)
+	}
+	return nil, fmt.Errorf("call of kind %d: %w", kind, ErrMessage)
+}
+
+// setup is step 1 of the main job, on the paid bank's side.
+func (c *Connect) setup(ctx context.Context, from cypherlink.ParticipantID, body []byte) ([]byte, error) {
+	s, err := DecodeSetup(body)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	in := Ask{From: from, Setup: s}
+	if in.Standing, in.Holder, err = c.Books.Standing(ctx, s.Disclosure.Creditor.Account); err != nil {
+		return nil, err
+	}
+	if in.Address, _, err = c.Bank.Secret.NewAddress(c.Random, c.Bank.Base); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(c.Random, in.Salt[:]); err != nil {
+		return nil, err
+	}
+	m, refusal, err := c.incoming(ctx, s.UETR, in)
+	if err != nil {
+		return nil, err
+	}
+	if refusal != nil {
+		return nil, refusal
+	}
+	answer, err := m.SetupAnswer()
+	if err != nil {
+		return nil, err
+	}
+	return answer.Encode(), nil
+}
+
+// malformed is the refusal of bytes that are no message.
+func malformed(err error) error {
+	return refuse(CodeMessage, "FF01", "the message is malformed", err)
+}
+
+// countersign signs a batch of terms, if this bank is paid by all of them as was announced.
+func (c *Connect) countersign(
+	ctx context.Context, from cypherlink.ParticipantID, body []byte,
+) ([]byte, error) {
+	b, err := terms.DecodeBatch(body)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	session, _, err := c.table.rosters.session(b.Terms[0])
+	if err != nil {
+		return nil, malformed(err)
+	}
+	answer, err := session.Countersign(b, c.Cosigner, func(b *terms.Batch) ([]terms.Refusal, error) {
+		return c.judge(ctx, from, b)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer.Encode(), nil
+}
+
+// judge takes up every payment of the batch, in one commit.
+func (c *Connect) judge(
+	ctx context.Context, from cypherlink.ParticipantID, b *terms.Batch,
+) ([]terms.Refusal, error) {
+	var refusals []terms.Refusal
+	var wakes []time.Time
+	err := c.Store.Update(ctx, func(tx *store.Tx) error {
+		refusals, wakes = nil, make([]time.Time, len(b.Terms))
+		for i, t := range b.Terms {
+			_, e, err := c.takeUp(tx, t.UETR, Propose{From: from, Terms: t})
+			if err != nil {
+				return err
+			}
+			if wakes[i] = e.WakeAt; e.Refusal != nil {
+				refusals = append(refusals, refusalAt(i, e.Refusal))
+			}
+		}
+		return nil
+	})
+	for i, wake := range wakes {
+		if err == nil && !wake.IsZero() {
+			c.rouse(b.Terms[i].UETR, wake)
+		}
+	}
+	return refusals, err
+}
+
+// refusalAt is the refusal of the terms at that place of a batch.
+func refusalAt(i int, e *cypherlink.Error) terms.Refusal {
+	return terms.Refusal{Index: uint16(i), Err: e} //nolint:gosec // below MaxBatch
+}
+
+// certify is the paid bank's part after the agreement: it keeps the proof, begins its machine
+// on the ledgers, and gets the verdicts on its leg.
+func (c *Connect) certify(ctx context.Context, from cypherlink.ParticipantID, body []byte) ([]byte, error) {
+	proof, err := terms.DecodeProof(body)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if err := c.table.rosters.verify(proof); err != nil {
+		return nil, refuse(CodeTerms, "DS0B", "the proof does not hold", err)
+	}
+	uetr := proof.Terms.UETR
+	m, refusal, err := c.incoming(ctx, uetr, Present{From: from, Proof: proof})
+	if err != nil {
+		return nil, err
+	}
+	if refusal != nil {
+		return nil, refusal
+	}
+	if verdicts, ok := m.Verdicts(); ok {
+		return EncodeVerdicts(verdicts), nil
+	}
+	if m.Over() {
+		return nil, refuse(CodeOver, "TM01", "the payment has ended", nil)
+	}
+	if err := c.beginPayee(ctx, uetr, proof.Terms); err != nil {
+		return nil, err
+	}
+	request, err := m.Request()
+	if err != nil {
+		return nil, err
+	}
+	verdicts, err := pollAll(ctx, c.Bank.Genesis, c.Peers, c.Log, request)
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = c.incoming(ctx, uetr, GotVerdicts{Leg: terms.Destination, Verdicts: verdicts})
+	return EncodeVerdicts(verdicts), err
+}
+
+// beginPayee starts the bank's machine on the ledgers, unless it was started before: then it
+// tells the payment where that stands.
+func (c *Connect) beginPayee(ctx context.Context, uetr cypherlink.UETR, t *terms.Terms) error {
+	c.mu.Lock()
+	l := c.byUETR[uetr]
+	c.mu.Unlock()
+	if l == nil {
+		return connector.ErrStopped
+	}
+	c.enlist(l, t.Hash())
+	_, err, _ := c.begins.Do(t.Hash().String(), func() (any, error) {
+		log, err := c.payee.History(ctx, t.Hash())
+		if err != nil {
+			return nil, err
+		}
+		if len(log) == 0 {
+			return nil, c.payee.Begin(ctx, connector.Begin{Terms: t})
+		}
+		m, err := c.restorePayee(log)
+		if err == nil {
+			l.tell(note{inputs: []Input{payeeMoves(m)}})
+		}
+		return nil, err
+	})
+	return err
+}
+
+// takeUp loads an incoming payment, tells it something, and stores what it says.
+func (c *Connect) takeUp(tx *store.Tx, uetr cypherlink.UETR, in Input) (*Incoming, Effects, error) {
+	log, err := loadLog(&tx.Reader, streamOf(uetr), c.Bank.Genesis)
+	if err != nil {
+		return nil, Effects{}, err
+	}
+	if len(log) > 0 {
+		if _, incoming := log[0].Fact.(Announced); !incoming {
+			return nil, Effects{Refusal: refuse(
+				CodeUETR, "DU03", "the UETR is that of a payment of this bank's own", nil,
+			)}, nil
+		}
+	}
+	m, err := NewIncoming(c.Bank, log)
+	if err != nil {
+		return nil, Effects{}, err
+	}
+	e, err := m.Step(time.Now(), in)
+	if err != nil {
+		return nil, Effects{}, err
+	}
+	return m, e, keep(tx, streamOf(uetr), len(log), m, e)
+}
+
+// incoming takes up one payment in a commit of its own.
+func (c *Connect) incoming(
+	ctx context.Context, uetr cypherlink.UETR, in Input,
+) (*Incoming, *cypherlink.Error, error) {
+	var m *Incoming
+	var e Effects
+	err := c.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		m, e, err = c.takeUp(tx, uetr, in)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(e.Persist) > 0 {
+		if !m.Over() {
+			c.rouse(uetr, e.WakeAt)
+		}
+		if c.Changed != nil {
+			c.Changed(m.payment())
+		}
+	}
+	return m, e.Refusal, nil
+}
+
+// rouse tells the goroutine of an incoming payment when to look at it again, or gives it one.
+func (c *Connect) rouse(uetr cypherlink.UETR, wake time.Time) {
+	c.mu.Lock()
+	l := c.byUETR[uetr]
+	c.mu.Unlock()
+	if l == nil {
+		l = newLive(uetr)
+		l.first.WakeAt = wake
+		c.start(l)
+		return
+	}
+	l.tell(note{wake: &wake})
+}
+
+// attend is the goroutine of an incoming payment: it tells it the time, and what its machine on
+// the ledgers says.
+func (c *Connect) attend(ctx context.Context, l *live) error {
+	wake := l.first.WakeAt
+	if l.proof != nil { // taken up again after a start
+		if err := c.beginPayee(ctx, l.uetr, l.proof.Terms); err != nil {
+			return err
+		}
+	}
+	for {
+		notes, ok := l.wait(ctx, wake)
+		if !ok {
+			return nil
+		}
+		var in Input
+		if in, wake = newest(notes, wake); in == nil {
+			continue
+		}
+		m, _, err := c.incoming(ctx, l.uetr, in)
+		if err != nil {
+			return err
+		}
+		if m.Over() {
+			return nil
+		}
+		wake, _ = m.deadline()
+	}
+}
+
+// newest is what the notes say last, nil if they only move the time at which to wake; without
+// notes that time has come.
+func newest(notes []note, wake time.Time) (Input, time.Time) {
+	if len(notes) == 0 {
+		return Tick{}, wake
+	}
+	var in Input
+	for _, n := range notes {
+		if n.wake != nil {
+			wake = *n.wake
+		}
+		for _, moves := range n.inputs {
+			in = moves
+		}
+	}
+	return in, wake
+}

@@ -1,0 +1,169 @@
+package payment
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/internal/store"
+	"github.com/cypherlink/cypherlink/validator"
+)
+
+// How a Connect lies in the store: each payment's log is the stream payment/UETR; the table
+// open_payments lists the streams of those that are not over, idempotency_keys what was asked
+// before; the offsets of witness/LEDGER are how far the ledgers' events were read. A Clearing's
+// offers are the streams quote/HASH. The record terms_epoch counts the starts, so that no
+// start proposes under another's sequences.
+
+const epochRecord = "terms_epoch"
+
+const paymentPrefix = "payment/"
+
+func streamOf(u cypherlink.UETR) string { return paymentPrefix + u.String() }
+
+func offerStream(quote cypherlink.Hash) string { return "quote/" + quote.String() }
+
+// loadLog is a stream as events, empty if there is none.
+func loadLog(r *store.Reader, stream string, keys validator.Keys) ([]Event, error) {
+	stored, err := r.Load(stream, 0)
+	if err != nil {
+		return nil, err
+	}
+	log := make([]Event, len(stored))
+	for i, e := range stored {
+		if log[i], err = DecodeEvent(e.Body, keys); err != nil {
+			return nil, fmt.Errorf("%s, event %d: %w", stream, e.Sequence, err)
+		}
+	}
+	return log, nil
+}
+
+func appendEvents(tx *store.Tx, stream string, before int64, events []Event) error {
+	all := make([]store.Event, len(events))
+	for i, e := range events {
+		all[i] = store.Event{Kind: KindName(e.Fact), Body: EncodeEvent(e)}
+	}
+	return tx.Append(stream, before, all...)
+}
+
+func openStream(tx *store.Tx, stream string) error {
+	_, err := tx.Exec(`INSERT INTO open_payments (stream) VALUES ($1)`, stream)
+	return err
+}
+
+func closeStream(tx *store.Tx, stream string) error {
+	_, err := tx.Exec(`DELETE FROM open_payments WHERE stream = $1`, stream)
+	return err
+}
+
+// keep stores what a step of a machine of the store said, and keeps the list of open payments.
+func keep(tx *store.Tx, stream string, before int, m machine, e Effects) error {
+	if len(e.Persist) == 0 {
+		return nil
+	}
+	if err := appendEvents(tx, stream, int64(before), e.Persist); err != nil {
+		return err
+	}
+	switch {
+	case m.Over() && before > 0:
+		return closeStream(tx, stream)
+	case !m.Over() && before == 0:
+		return openStream(tx, stream)
+	}
+	return nil
+}
+
+// restore loads the payments that are not over, and takes a fresh range of sequences.
+func (c *Connect) restore(ctx context.Context) ([]*live, error) {
+	var open []*live
+	err := c.Store.Update(ctx, func(tx *store.Tx) error {
+		open = nil
+		epoch, err := nextEpoch(tx)
+		if err != nil {
+			return err
+		}
+		c.table.epoch = epoch
+		var streams []string
+		for row := range tx.Query(`SELECT stream FROM open_payments ORDER BY stream`) {
+			var s string
+			if err := row.Scan(&s); err != nil {
+				return err
+			}
+			streams = append(streams, s)
+		}
+		for _, stream := range streams {
+			l, err := c.restoreOne(tx, stream)
+			if err != nil {
+				return fmt.Errorf("%s: %w", stream, err)
+			}
+			open = append(open, l)
+		}
+		return nil
+	})
+	return open, err
+}
+
+func (c *Connect) restoreOne(tx *store.Tx, stream string) (*live, error) {
+	uetr, err := cypherlink.ParseUETR(strings.TrimPrefix(stream, paymentPrefix))
+	if err != nil {
+		return nil, err
+	}
+	log, err := loadLog(&tx.Reader, stream, c.Bank.Genesis)
+	if err != nil {
+		return nil, err
+	}
+	if len(log) == 0 {
+		return nil, fmt.Errorf("an open payment without a log: %w", ErrEvent)
+	}
+	l := newLive(uetr)
+	l.first.WakeAt = time.Now() // a tick says again what is wanted
+	if _, incoming := log[0].Fact.(Announced); incoming {
+		m, err := NewIncoming(c.Bank, log)
+		if err != nil {
+			return nil, err
+		}
+		l.proof = m.proof
+		return l, nil
+	}
+	if l.machine, err = NewOutgoing(c.Bank, c.Random, log); err != nil {
+		return nil, err
+	}
+	l.sequence = int64(len(log))
+	if custodies, ok := l.machine.Custodies(); ok {
+		c.enlist(l, l.machine.drafted.Terms.Hash(), custodies[:]...)
+	}
+	return l, nil
+}
+
+// nextEpoch counts a start.
+func nextEpoch(tx *store.Tx) (uint64, error) {
+	b, err := tx.Get(epochRecord)
+	if err != nil {
+		return 0, err
+	}
+	var epoch uint64
+	if len(b) == 8 {
+		epoch = binary.BigEndian.Uint64(b)
+	}
+	epoch++
+	return epoch, tx.Put(epochRecord, binary.BigEndian.AppendUint64(nil, epoch))
+}
+
+var errNone = errors.New("no such payment")
+
+// logOf is the log of a payment that exists; otherwise CodeUnknown.
+func (c *Connect) logOf(ctx context.Context, uetr cypherlink.UETR) ([]Event, error) {
+	var log []Event
+	err := c.Store.View(ctx, func(r *store.Reader) (err error) {
+		log, err = loadLog(r, streamOf(uetr), c.Bank.Genesis)
+		return err
+	})
+	if err == nil && len(log) == 0 {
+		return nil, refuse(CodeUnknown, "", "this bank knows no payment of that UETR", errNone)
+	}
+	return log, err
+}

@@ -1,0 +1,198 @@
+package payment
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/internal/store"
+)
+
+// Submit takes an instruction and returns the payment as it is once that is durable: received
+// and checked, or rejected with a reason. The same key with the same body, and the same payment
+// under another key, give the payment as it stands now and replayed; the same key with another
+// body is CodeKeyReused, and a UETR of another payment CodeUETR. The key of JSON is 1 to 512
+// printable ASCII characters; that of a pacs.008 is its instructing agent and message id,
+// whatever key says. What is no instruction is refused, and nothing is stored. Calls with one
+// key wait for each other, so none is ever told that another is under way.
+func (c *Connect) Submit(
+	ctx context.Context, raw []byte, format Format, key string,
+) (payment *Payment, replayed bool, err error) {
+	if err := c.ready(); err != nil {
+		return nil, false, err
+	}
+	i, err := Parse(raw, format, c.Random)
+	if err != nil {
+		return nil, false, err
+	}
+	if format == XML {
+		key = i.key()
+	} else if key, err = checkKey("json/", key); err != nil {
+		return nil, false, err
+	}
+	s := submission{connect: c, in: Instruct{Instruction: i, Format: format, Raw: raw, Key: key}}
+	if err := c.Store.Update(ctx, s.store); err != nil {
+		return nil, false, err
+	}
+	if s.standing != nil {
+		payment, _, err = view(c.Bank, s.standing)
+		return payment, true, err
+	}
+	payment = s.machine.payment()
+	if c.Changed != nil {
+		c.Changed(payment)
+	}
+	if !s.machine.Over() {
+		l := newLive(i.UETR)
+		l.machine, l.sequence, l.first = s.machine, int64(len(s.effects.Persist)), s.effects
+		c.start(l)
+	}
+	return payment, false, nil
+}
+
+// longestKey bounds an idempotency key, in bytes.
+const longestKey = 512
+
+// checkKey is the key behind a prefix of its own for each kind of request; otherwise CodeKey.
+func checkKey(prefix, key string) (string, error) {
+	for _, b := range []byte(key) {
+		if b <= ' ' || b > '~' {
+			key = ""
+		}
+	}
+	if key == "" || len(key) > longestKey {
+		return "", refuse(CodeKey, "", "an idempotency key is 1 to 512 printable ASCII characters", nil)
+	}
+	return prefix + key, nil
+}
+
+// standingUnder is the stream that an idempotency key stands for, empty if there is none. Another
+// body than came first under it is CodeKeyReused.
+func standingUnder(tx *store.Tx, key string, body []byte) (stream string, err error) {
+	hash := sha256.Sum256(body)
+	var first []byte
+	row := tx.QueryRow(`SELECT body, stream FROM idempotency_keys WHERE key = $1`, key)
+	switch err := row.Scan(&first, &stream); {
+	case errors.Is(err, store.ErrNoRow):
+		return "", nil
+	case err != nil:
+		return "", err
+	case !bytes.Equal(first, hash[:]):
+		return "", refuse(CodeKeyReused, "DU01", "the idempotency key was used with another body", nil)
+	}
+	return stream, nil
+}
+
+// standUnder makes a stream what an idempotency key stands for.
+func standUnder(tx *store.Tx, key string, body []byte, stream string) error {
+	hash := sha256.Sum256(body)
+	_, err := tx.Exec(`INSERT INTO idempotency_keys (key, body, stream) VALUES ($1, $2, $3)`,
+		key, hash[:], stream)
+	return err
+}
+
+// submission is one Submit in the store.
+type submission struct {
+	connect *Connect
+	in      Instruct
+	// standing is the log of the payment that was there, or the new one's machine and its first
+	// effects.
+	standing []Event
+	machine  *Outgoing
+	effects  Effects
+}
+
+// store finds what the key or the UETR stands for, or begins a payment. It may run more than
+// once.
+func (s *submission) store(tx *store.Tx) error {
+	s.standing, s.machine = nil, nil
+	stream, err := standingUnder(tx, s.in.Key, s.in.Raw)
+	if err != nil {
+		return err
+	}
+	if stream != "" {
+		s.standing, err = loadLog(&tx.Reader, stream, s.connect.Bank.Genesis)
+		return err
+	}
+	stream = streamOf(s.in.Instruction.UETR)
+	log, err := loadLog(&tx.Reader, stream, s.connect.Bank.Genesis)
+	if err != nil {
+		return err
+	}
+	if len(log) > 0 {
+		first, ok := log[0].Fact.(Instructed)
+		if !ok || first.Instruction.digest() != s.in.Instruction.digest() {
+			return refuse(CodeUETR, "DU03", "the UETR stands for another payment", nil)
+		}
+		s.standing = log
+	} else if err := s.begin(tx, stream); err != nil {
+		return err
+	}
+	return standUnder(tx, s.in.Key, s.in.Raw, stream)
+}
+
+func (s *submission) begin(tx *store.Tx, stream string) error {
+	m, err := NewOutgoing(s.connect.Bank, s.connect.Random, nil)
+	if err != nil {
+		return err
+	}
+	if s.effects, err = m.Step(time.Now(), s.in); err != nil {
+		return err
+	}
+	s.machine = m
+	return keep(tx, stream, 0, m, s.effects)
+}
+
+// Payment is where a payment stands, or CodeUnknown.
+func (c *Connect) Payment(ctx context.Context, uetr cypherlink.UETR) (*Payment, error) {
+	log, err := c.logOf(ctx, uetr)
+	if err != nil {
+		return nil, err
+	}
+	p, _, err := view(c.Bank, log)
+	return p, err
+}
+
+// Events are the events of a payment, oldest first, or CodeUnknown.
+func (c *Connect) Events(ctx context.Context, uetr cypherlink.UETR) ([]Entry, error) {
+	log, err := c.logOf(ctx, uetr)
+	if err != nil {
+		return nil, err
+	}
+	_, entries, err := view(c.Bank, log)
+	return entries, err
+}
+
+// Status002 is the payment's state as a pacs.002, or CodeUnknown. As long as the payment does
+// not change it is the same message.
+func (c *Connect) Status002(ctx context.Context, uetr cypherlink.UETR) ([]byte, error) {
+	log, err := c.logOf(ctx, uetr)
+	if err != nil {
+		return nil, err
+	}
+	return report(c.Bank, log)
+}
+
+// Receipt is the proof of a settled outgoing payment, as Proof.Encode writes it, or
+// CodeNoReceipt, or CodeUnknown.
+func (c *Connect) Receipt(ctx context.Context, uetr cypherlink.UETR) ([]byte, error) {
+	log, err := c.logOf(ctx, uetr)
+	if err != nil {
+		return nil, err
+	}
+	var proof *Proof
+	if _, outgoing := log[0].Fact.(Instructed); outgoing {
+		o, err := NewOutgoing(c.Bank, c.Random, log)
+		if err != nil {
+			return nil, err
+		}
+		proof, _ = o.Proof()
+	}
+	if proof == nil {
+		return nil, refuse(CodeNoReceipt, "", "a receipt belongs to an outgoing payment that is settled", nil)
+	}
+	return proof.Encode(c.Bank.Genesis)
+}
