@@ -7,6 +7,7 @@ import (
 	"github.com/cypherlink/cypherlink/internal/peer"
 	"github.com/cypherlink/cypherlink/iso20022"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/payment"
 	"github.com/cypherlink/cypherlink/terms"
 )
 
@@ -31,14 +32,8 @@ const (
 	CodeInternal      cypherlink.Code = "internal"
 )
 
-// Codes with which the ports answer.
-const (
-	CodeUnknownPayment cypherlink.Code = "payment_unknown"
-	CodeNoReceipt      cypherlink.Code = "receipt_pending"
-	CodeKeyReused      cypherlink.Code = "idempotency_key_reused"
-	CodeKeyBusy        cypherlink.Code = "idempotency_key_in_progress"
-	CodeNoQuote        cypherlink.Code = "quote_unavailable"
-)
+// CodeKeyBusy is for a port that does not wait for the first answer to an Idempotency-Key.
+const CodeKeyBusy cypherlink.Code = "idempotency_key_in_progress"
 
 // class is what all problems of one code have in common.
 type class struct {
@@ -49,7 +44,7 @@ type class struct {
 // classify is the table of all problems. A code of a package below that is missing in it fails a
 // test. Outside, it and everything that is no *cypherlink.Error is CodeInternal.
 func classify(code cypherlink.Code) (class, bool) {
-	for _, part := range []func(cypherlink.Code) class{requestClass, messageClass, innerClass} {
+	for _, part := range []func(cypherlink.Code) class{requestClass, paymentClass, messageClass, innerClass} {
 		if c := part(code); c.status != 0 {
 			return c, true
 		}
@@ -60,7 +55,7 @@ func classify(code cypherlink.Code) (class, bool) {
 // retryAfter is after how many seconds the same request may meet with another answer, or 0.
 func retryAfter(code cypherlink.Code) int {
 	switch code {
-	case CodeKeyBusy, CodeNoReceipt, CodeRate, CodeOverload, CodeTimeout:
+	case CodeKeyBusy, payment.CodeNoReceipt, CodeRate, CodeOverload, CodeTimeout:
 		return 1
 	case terms.CodeSilent, peer.CodeBusy:
 		return 5
@@ -68,13 +63,12 @@ func retryAfter(code cypherlink.Code) int {
 	return 0
 }
 
-// requestClass holds what is wrong with a request, or with the moment of it.
+// requestClass holds what is wrong with a request, or with the moment of it, before it reaches a
+// port.
 func requestClass(code cypherlink.Code) class {
 	switch code {
 	case CodeNotFound:
 		return class{http.StatusNotFound, "There is no such resource"}
-	case CodeUnknownPayment:
-		return class{http.StatusNotFound, "There is no such payment here"}
 	case CodeMethod:
 		return class{http.StatusMethodNotAllowed, "The resource does not have this method"}
 	case CodeNotAcceptable:
@@ -97,14 +91,8 @@ func requestClass(code cypherlink.Code) class {
 		return class{http.StatusBadRequest, "The request needs an Idempotency-Key"}
 	case CodeKeyInvalid:
 		return class{http.StatusBadRequest, "The Idempotency-Key is malformed"}
-	case CodeKeyReused:
-		return class{http.StatusUnprocessableEntity, "The Idempotency-Key belongs to another request"}
 	case CodeKeyBusy:
 		return class{http.StatusConflict, "The first request with this Idempotency-Key has no answer yet"}
-	case CodeNoReceipt:
-		return class{http.StatusConflict, "The payment has no receipt yet"}
-	case CodeNoQuote:
-		return class{http.StatusUnprocessableEntity, "There is no quote for this"}
 	case CodeNoClient:
 		return class{http.StatusForbidden, "The request needs a client certificate"}
 	case CodeRate:
@@ -115,6 +103,38 @@ func requestClass(code cypherlink.Code) class {
 		return class{http.StatusServiceUnavailable, "The request took too long; it may still take effect"}
 	case CodeInternal:
 		return class{http.StatusInternalServerError, "An internal error"}
+	}
+	return class{}
+}
+
+// paymentClass holds the refusals of package payment.
+func paymentClass(code cypherlink.Code) class {
+	switch code {
+	case payment.CodeUnknown:
+		return class{http.StatusNotFound, "There is no such payment here"}
+	case payment.CodeKeyReused:
+		return class{http.StatusUnprocessableEntity, "The Idempotency-Key belongs to another request"}
+	case payment.CodeUETR:
+		return class{http.StatusUnprocessableEntity, "The UETR belongs to another payment"}
+	case payment.CodeNoReceipt:
+		return class{http.StatusConflict, "The payment has no receipt yet"}
+	case payment.CodeMalformed:
+		return class{http.StatusUnprocessableEntity, "The instruction is not one that a payment can carry"}
+	case payment.CodeAgent:
+		return class{http.StatusUnprocessableEntity, "A bank is not one that can take part"}
+	case payment.CodeAsset:
+		return class{http.StatusUnprocessableEntity, "The asset is unknown"}
+	case payment.CodeRoute:
+		return class{http.StatusUnprocessableEntity, "There is no way from the one asset to the other"}
+	case payment.CodeCompliance:
+		return class{http.StatusUnprocessableEntity, "The parties do not meet a bank's requirements"}
+	case payment.CodeNoQuote:
+		return class{http.StatusUnprocessableEntity, "There is no quote for this"}
+	case payment.CodeQuote:
+		return class{http.StatusUnprocessableEntity, "The quote cannot be used"}
+	case payment.CodeMessage, payment.CodeParty, payment.CodeOver, payment.CodeTerms,
+		payment.CodeVerdict, payment.CodeDeclined, payment.CodeLate: // between institutions
+		return requestClass(CodeInternal)
 	}
 	return class{}
 }
@@ -165,8 +185,6 @@ func innerClass(code cypherlink.Code) class {
 	switch code {
 	case ledger.CodeFunds:
 		return class{http.StatusUnprocessableEntity, "The funds do not suffice"}
-	case ledger.CodeUnknownAsset:
-		return class{http.StatusUnprocessableEntity, "The asset is unknown"}
 	case ledger.CodeUnknownAccount:
 		return class{http.StatusUnprocessableEntity, "The account is unknown"}
 	case ledger.CodeExpiry, ledger.CodeExpired:

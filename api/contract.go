@@ -20,6 +20,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 const (
@@ -190,7 +191,7 @@ func (p param) check(values []string) (rule, message string) {
 func (p param) code(values []string) cypherlink.Code {
 	switch {
 	case p.in == "path":
-		return CodeUnknownPayment // an id that none can have
+		return payment.CodeUnknown // an id that none can have
 	case p.name == keyName && len(values) == 0:
 		return CodeKeyMissing
 	case p.name == keyName:

@@ -40,7 +40,7 @@ func TestDocument(t *testing.T) {
 func document(t testing.TB) *huma.OpenAPI {
 	t.Helper()
 	b := newBank()
-	s := &server{payments: b, documents: b, quotes: b}
+	s := &server{network: newNetwork(genesis(t)), payments: b, documents: b, quotes: b}
 	a := humachi.New(chi.NewRouter(), configuration())
 	s.register(a)
 	if err := publish(a.OpenAPI()); err != nil {

@@ -32,7 +32,7 @@ func FuzzInstruction(f *testing.F) {
 		default:
 			t.Fatalf("%d %s", a.StatusCode, a.body)
 		}
-		if !bytes.Equal(d.bank.last.Raw, body) {
+		if !bytes.Equal(d.bank.last.raw, body) {
 			t.Fatal("the port got other bytes")
 		}
 		var i Instruction

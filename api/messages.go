@@ -11,6 +11,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 type messageOutput struct {
@@ -42,21 +43,17 @@ func (s *server) registerMessages(a huma.API) {
 
 func (s *server) submitMessage(ctx context.Context, _ *struct{}) (*messageOutput, error) {
 	on := exchangeIn(ctx)
-	p, replayed, err := s.payments.SubmitMessage(ctx, Request{Client: on.client, Raw: on.raw})
+	p, replayed, err := s.payments.Submit(ctx, on.raw, payment.XML, "")
 	if err != nil {
 		return reject(ctx, err)
 	}
-	id, err := cypherlink.ParseUETR(p.UETR)
-	if err != nil {
-		return nil, explain(ctx, err)
-	}
-	report, err := s.documents.StatusReport(ctx, id)
+	report, err := s.documents.Status002(ctx, p.UETR)
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
 	return &messageOutput{
 		Status: http.StatusAccepted, ContentType: xmlType, Body: report,
-		Location: location(p.UETR), Replayed: mark(replayed),
+		Location: location(p.UETR.String()), Replayed: mark(replayed),
 	}, nil
 }
 

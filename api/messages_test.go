@@ -9,6 +9,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 func pacs008(tb testing.TB) string {
@@ -34,8 +35,8 @@ func TestMessage(t *testing.T) {
 	if _, ok := m.Document.(*iso20022.StatusReport); !ok {
 		t.Fatalf("%T", m.Document)
 	}
-	if r := w.bank.last; r.Key != "" || r.Client != spki(w.client) {
-		t.Fatalf("%+v", r)
+	if now := w.bank.last; now.format != payment.XML || string(now.raw) != pacs008(t) {
+		t.Fatalf("%+v", now)
 	}
 	if again := w.do(message(pacs008(t))); again.Header.Get("Idempotency-Replayed") != "true" {
 		t.Fatalf("%v", again.Header)
@@ -142,7 +143,7 @@ func TestMessageProblems(t *testing.T) {
 		d.do(message(pacs008(t)))
 		a := d.do(message(pacs008(t) + "\n"))
 		if a.StatusCode != http.StatusUnprocessableEntity || a.Header.Get("Content-Type") != xmlType ||
-			!strings.Contains(string(a.body), "DUPL") {
+			!strings.Contains(string(a.body), "DU01") {
 			t.Fatalf("%d %s", a.StatusCode, a.body)
 		}
 	})

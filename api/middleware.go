@@ -33,6 +33,9 @@ type exchange struct {
 	cause error
 }
 
+// scoped is an Idempotency-Key among those of all clients: each has its own keys.
+func (on *exchange) scoped(key string) string { return on.client.String() + "/" + key }
+
 type exchangeKey struct{}
 
 // exchangeIn is the exchange of the request in ctx.
@@ -58,13 +61,20 @@ func observe(log *slog.Logger) func(http.Handler) http.Handler {
 			secure(out.Header())
 			out.Header().Set("X-Request-Id", on.id)
 			defer func() {
-				if p := recover(); p != nil {
-					if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
-						panic(p) //nolint:forbidigo // it asks net/http to cut the connection
+				p := recover()
+				begun := out.Status() != 0
+				if p != nil {
+					err := fmt.Errorf("%v: %w\n%s", p, errPanic, debug.Stack())
+					if begun {
+						on.code, on.cause = CodeInternal, err
+					} else {
+						writeProblem(out, r, err)
 					}
-					writeProblem(out, r, fmt.Errorf("%v: %w\n%s", p, errPanic, debug.Stack()))
 				}
 				record(log, r, on, out.Status(), time.Since(start))
+				if p != nil && begun {
+					panic(http.ErrAbortHandler) //nolint:forbidigo // so net/http cuts the connection
+				}
 			}()
 			next.ServeHTTP(out, r)
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 // everywhere are the codes with which every operation may refuse.
@@ -29,13 +30,14 @@ func reading() []cypherlink.Code {
 // keyed are the codes of a request with a JSON body and an Idempotency-Key.
 func keyed() []cypherlink.Code {
 	return append(reading(),
-		CodeJSON, CodeInvalid, CodeKeyMissing, CodeKeyInvalid, CodeKeyReused, CodeKeyBusy)
+		CodeJSON, CodeInvalid, CodeKeyMissing, CodeKeyInvalid, payment.CodeKeyReused, CodeKeyBusy)
 }
 
 // contents are the codes with which Payments refuses what an instruction says.
 func contents() []cypherlink.Code {
 	return []cypherlink.Code{
-		iso20022.CodeBIC, iso20022.CodeIBAN, iso20022.CodeLEI, iso20022.CodeCurrency, iso20022.CodeAmount,
+		payment.CodeMalformed, payment.CodeUETR,
+		iso20022.CodeBIC, iso20022.CodeIBAN, iso20022.CodeLEI,
 	}
 }
 
@@ -44,8 +46,9 @@ func messages() []cypherlink.Code {
 	return append(contents(),
 		iso20022.CodeTooLarge, iso20022.CodeMalformed, iso20022.CodeForbidden, iso20022.CodeUnsupported,
 		iso20022.CodeUnknown, iso20022.CodeUnexpected, iso20022.CodeAttribute, iso20022.CodeMissing,
-		iso20022.CodeValue, iso20022.CodeHeader, iso20022.CodeTransactions, iso20022.CodeService,
-		CodeKeyReused, CodeKeyBusy)
+		iso20022.CodeValue, iso20022.CodeCurrency, iso20022.CodeAmount, iso20022.CodeHeader,
+		iso20022.CodeTransactions, iso20022.CodeService,
+		payment.CodeKeyReused, CodeKeyBusy)
 }
 
 // operation completes an operation: its problems, by status, with their codes, and that its
@@ -93,6 +96,7 @@ func xmlBody(message, description string) map[string]*huma.MediaType {
 
 // server holds the ports behind the operations.
 type server struct {
+	network   *network
 	payments  Payments
 	documents Documents
 	quotes    Quotes

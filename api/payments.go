@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 // The inputs and outputs of the operations on payments. huma reads the tags.
@@ -70,12 +71,12 @@ func (s *server) registerPayments(a huma.API) {
 			jsonType: {Schema: r.Schema(reflect.TypeFor[Payment](), true, "")},
 			xmlType:  xmlBody("pacs.002.001.10", "The same as a pacs.002.")[xmlType],
 		}}},
-	}, []cypherlink.Code{CodeUnknownPayment}), s.payment)
+	}, []cypherlink.Code{payment.CodeUnknown}), s.payment)
 	huma.Register(a, operation(r, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/payments/{id}/events", Tags: tags,
 		Summary:     "Trace a payment",
 		Description: "Every transition, oldest first, with its reason and where its proof lies.",
-	}, []cypherlink.Code{CodeUnknownPayment}), s.events)
+	}, []cypherlink.Code{payment.CodeUnknown}), s.events)
 	huma.Register(a, operation(r, huma.Operation{
 		OperationID: "get-receipt", Method: http.MethodGet, Path: "/v1/payments/{id}/receipt", Tags: tags,
 		Summary: "Fetch the proof of a final payment",
@@ -84,7 +85,7 @@ func (s *server) registerPayments(a huma.API) {
 		Responses: map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{
 			jsonType: {Schema: &huma.Schema{Type: huma.TypeObject, Description: "The receipt."}},
 		}}},
-	}, []cypherlink.Code{CodeUnknownPayment, CodeNoReceipt}), s.receipt)
+	}, []cypherlink.Code{payment.CodeUnknown, payment.CodeNoReceipt}), s.receipt)
 }
 
 // location is a payment's path.
@@ -92,11 +93,13 @@ func location(uetr string) string { return "/v1/payments/" + uetr }
 
 func (s *server) submit(ctx context.Context, in *submitInput) (*submitOutput, error) {
 	on := exchangeIn(ctx)
-	p, replayed, err := s.payments.Submit(ctx, Request{on.client, in.Key, on.raw})
+	p, replayed, err := s.payments.Submit(ctx, on.raw, payment.JSON, on.scoped(in.Key))
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
-	return &submitOutput{Location: location(p.UETR), Replayed: mark(replayed), Body: p}, nil
+	return &submitOutput{
+		Location: location(p.UETR.String()), Replayed: mark(replayed), Body: s.network.payment(p),
+	}, nil
 }
 
 // mark is the value of Idempotency-Replayed, which a first answer does not have.
@@ -114,13 +117,16 @@ func (s *server) payment(ctx context.Context, in *paymentInput) (*paymentOutput,
 	}
 	out := &paymentOutput{ContentType: exchangeIn(ctx).media, Vary: "Accept"}
 	if out.ContentType == xmlType {
-		out.Body, err = s.documents.StatusReport(ctx, id)
-	} else {
-		out.Body, err = s.payments.Payment(ctx, id)
+		if out.Body, err = s.documents.Status002(ctx, id); err != nil {
+			return nil, explain(ctx, err)
+		}
+		return out, nil
 	}
+	p, err := s.payments.Payment(ctx, id)
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
+	out.Body = s.network.payment(p)
 	return out, nil
 }
 
@@ -140,7 +146,8 @@ func (s *server) events(ctx context.Context, in *eventsInput) (*eventsOutput, er
 		return nil, explain(ctx, err)
 	}
 	page := Events{Items: []Event{}}
-	for _, e := range all {
+	for i := range all {
+		e := event(&all[i])
 		if e.Sequence <= after {
 			continue
 		}

@@ -1,14 +1,20 @@
 package api
 
 import (
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
+	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 func TestSubmitOverTLS(t *testing.T) {
@@ -19,14 +25,16 @@ func TestSubmitOverTLS(t *testing.T) {
 		t.Fatalf("%d %v %s", a.StatusCode, a.Header, a.body)
 	}
 	const want = `{"uetr":"eb6305c9-1f7f-49de-aed0-16487c27b42d","end_to_end_id":"INV-2026-0042",` +
-		`"status":"RECEIVED","iso_status":"RCVD","final":false,` +
+		`"direction":"outgoing","status":"RECEIVED","iso_status":"RCVD","final":false,` +
 		`"destination":{"asset":"DC/EP","amount":"2000.00"},` +
 		`"created":"2026-11-24T09:30:00.123Z","updated":"2026-11-24T09:30:00.123Z"}`
 	if string(a.body) != want {
 		t.Fatalf("%s", a.body)
 	}
-	if r := w.bank.last; string(r.Raw) != instruction || r.Key != "key-1" || r.Client != spki(w.client) {
-		t.Fatalf("the port got key %q of %s and %q", r.Key, r.Client, r.Raw)
+	now := w.bank.last
+	if string(now.raw) != instruction || now.format != payment.JSON ||
+		now.key != spki(w.client).String()+"/key-1" {
+		t.Fatalf("the port got key %q, format %d and %q", now.key, now.format, now.raw)
 	}
 }
 
@@ -42,7 +50,11 @@ func TestIdempotencyKey(t *testing.T) {
 		code   cypherlink.Code
 	}{
 		{"the same key and body are answered as before", []string{keyName, "k"}, instruction, nil, 202, ""},
-		{"the same key and another body are refused", []string{keyName, "k"}, other, nil, 422, CodeKeyReused},
+		{
+			"the same key and another body are refused",
+			[]string{keyName, "k"},
+			other, nil, 422, payment.CodeKeyReused,
+		},
 		{"another key is another request", []string{keyName, "l"}, instruction, nil, 202, ""},
 		{"a key in progress is a conflict", []string{keyName, "k"}, instruction, busy, 409, CodeKeyBusy},
 		{"no key", nil, instruction, nil, 400, CodeKeyMissing},
@@ -144,9 +156,10 @@ func TestReceiptIsServedAsItIsStored(t *testing.T) {
 		a.Header.Get("Content-Type") != jsonType {
 		t.Fatalf("%d %v %q", a.StatusCode, a.Header, a.body)
 	}
-	d.bank.err = &cypherlink.Error{Code: CodeNoReceipt, Message: "the payment is not final"}
+	d.bank.err = &cypherlink.Error{Code: payment.CodeNoReceipt, Message: "the payment is not final"}
 	a = d.do(get("/v1/payments/" + uetr + "/receipt"))
-	if p := a.problem(t); p.Code != CodeNoReceipt || p.Status != 409 || a.Header.Get("Retry-After") != "1" {
+	p := a.problem(t)
+	if p.Code != payment.CodeNoReceipt || p.Status != 409 || a.Header.Get("Retry-After") != "1" {
 		t.Fatalf("%+v %v", p, a.Header)
 	}
 }
@@ -157,25 +170,42 @@ func TestUnknownPayment(t *testing.T) {
 	for _, id := range []string{unknown, "x", strings.ToUpper(uetr), escaped} {
 		for _, suffix := range []string{"", "/events", "/receipt"} {
 			a := d.do(get("/v1/payments/" + id + suffix))
-			if p := a.problem(t); p.Code != CodeUnknownPayment || p.Status != 404 {
+			if p := a.problem(t); p.Code != payment.CodeUnknown || p.Status != 404 {
 				t.Errorf("%s%s: %+v", id, suffix, p)
 			}
 		}
 	}
 }
 
-func manyEvents(n int) []Event {
-	var all []Event
+func manyEvents(n int) []payment.Entry {
+	var all []payment.Entry
 	for i := range n {
-		all = append(all, Event{
-			Sequence: uint64(i) + 1, Time: time.Date(2026, 11, 24, 9, 30, i, 0, time.UTC),
-			Status: "AGREED", ISOStatus: "ACCP", Actor: "clearing",
-			Evidence: []Evidence{{
-				Kind: "block", Ledger: "cypherium", Height: 7, Hash: strings.Repeat("9f", 32),
-			}},
+		all = append(all, payment.Entry{
+			Sequence: int64(i) + 1, At: time.Date(2026, 11, 24, 9, 30, i, 0, time.UTC), Kind: "agreed",
+			From: payment.StatusNegotiating, To: payment.StatusAgreed, Detail: "all signed",
+			Actor: "parties", Reason: "NARR", Hash: cypherlink.Hash{1},
+			Evidence: []payment.Evidence{
+				{Kind: "block", Ledger: "cypherium", Height: 7, Hash: cypherlink.Hash{2}},
+				{Kind: "record", Ledger: "de", Sequence: 9, Hash: cypherlink.Hash{3}},
+			},
 		})
 	}
 	return all
+}
+
+func TestEventSaysWhatAndWhereItsProofLies(t *testing.T) {
+	d := newDirect(t)
+	d.bank.events = manyEvents(1)
+	a := d.do(get("/v1/payments/" + uetr + "/events"))
+	zeros := strings.Repeat("0", 62)
+	want := `{"items":[{"sequence":1,"time":"2026-11-24T09:30:00Z","kind":"agreed","status":"AGREED",` +
+		`"iso_status":"ACCP","actor":"parties","iso_reason":"NARR","reason":"all signed",` +
+		`"hash":"01` + zeros + `","evidence":[` +
+		`{"kind":"block","ledger":"cypherium","height":7,"hash":"02` + zeros + `"},` +
+		`{"kind":"record","ledger":"de","sequence":9,"hash":"03` + zeros + `"}]}]}`
+	if string(a.body) != want {
+		t.Fatalf("%s", a.body)
+	}
 }
 
 func TestEventsInPages(t *testing.T) {
@@ -201,8 +231,8 @@ func TestEventsInPages(t *testing.T) {
 					t.Fatalf("item %d is %d", i, e.Sequence)
 				}
 			}
-			if len(seen) != 7 || seen[6].Evidence[0].Height != 7 {
-				t.Fatalf("%d items, %+v", len(seen), seen[6])
+			if len(seen) != 7 {
+				t.Fatalf("%d items", len(seen))
 			}
 		})
 	}
@@ -238,6 +268,64 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+func TestPaymentResource(t *testing.T) {
+	d := newDirect(t)
+	p := d.bank.found
+	p.Status, p.Loss, p.Terms = payment.StatusSettled, true, cypherlink.Hash{4}
+	p.Source = &payment.Money{Asset: de(), Amount: 100100}
+	read := func() (got Payment) {
+		t.Helper()
+		a := d.do(get("/v1/payments/" + uetr))
+		if err := json.Unmarshal(a.body, &got); err != nil || a.StatusCode != http.StatusOK {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+		return got
+	}
+	got := read()
+	if got.Status != "SETTLED" || got.ISOStatus != "ACSC" || !got.Final || !got.Loss ||
+		got.Terms != "04"+strings.Repeat("0", 62) || got.Source != (Money{"DE", "1001.00"}) {
+		t.Fatalf("%+v", got)
+	}
+	p.Status, p.Source, p.Destination, p.Loss = payment.StatusRejected, nil, nil, false
+	p.Refusal = &cypherlink.Error{
+		Code: payment.CodeAgent, Reason: "RC04", Pointer: "/creditor/agent", Message: "not in the network",
+		Err: errors.New("hunter2"),
+	}
+	got = read()
+	if got.Status != "REJECTED" || got.ISOStatus != "RJCT" || got.ISOReason != "RC04" || got.Loss ||
+		got.Reason != "not in the network" || got.Pointer != "/creditor/agent" ||
+		got.Source != (Money{}) || got.Destination != (Money{}) {
+		t.Fatalf("%+v", got)
+	}
+}
+
+// TestWhatTheFormTakesIsAnInstruction holds the published form of an instruction against the
+// reader of package payment.
+func TestWhatTheFormTakesIsAnInstruction(t *testing.T) {
+	d := newDirect(t)
+	for _, body := range []string{
+		instruction,
+		with(t, instruction, "/uetr", nil),
+		with(t, instruction, "/debtor/lei", "529900T8BM49AURSDO55"),
+		with(t, with(t, instruction, "/creditor/account", nil), "/creditor/iban", "DE89370400440532013000"),
+		with(t, with(t, instruction, "/purpose", nil), "/remittance", nil),
+		with(t, instruction, "/destination/asset", "CNY@cypherium"),
+	} {
+		clear(d.bank.seen)
+		if a := d.do(submit("k", body)); a.StatusCode != http.StatusAccepted {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+		i, err := payment.Parse([]byte(body), payment.JSON, rand.Reader)
+		if err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+		if i.Debtor.Name != "Alice Example" || i.CreditorAgent.String() != "CYPBCNBJXXX" ||
+			i.Amount != "2000.00" {
+			t.Fatalf("%+v", i)
+		}
+	}
+}
+
 func TestQuote(t *testing.T) {
 	w := newWorld(t)
 	a := w.do(ask("q", quoteRequest))
@@ -245,18 +333,66 @@ func TestQuote(t *testing.T) {
 	if err := json.Unmarshal(a.body, &q); err != nil || a.StatusCode != http.StatusCreated {
 		t.Fatalf("%d %s", a.StatusCode, a.body)
 	}
-	if q.Source != (Money{"DE", "1001.00"}) || q.Destination != (Money{"DC/EP", "2000.00"}) ||
-		string(q.Signed) != "signed" || q.SourceHold != 32 {
-		t.Fatalf("%+v", q)
+	signed := q.Signed
+	q.Signed = nil
+	if want := (Quote{
+		ID: "9f" + strings.Repeat("0", 62), Source: Money{"DE", "1001.00"}, Fee: Money{"DE", "1.00"},
+		Destination: Money{"DC/EP", "2000.00"}, Rate: Rate{"2", "1"}, SourceHold: 32, DestinationHold: 20,
+		ValidUntil: time.Date(2026, 11, 24, 9, 31, 0, 0, time.UTC),
+	}); !reflect.DeepEqual(q, want) || len(signed) < 64 {
+		t.Fatalf("%+v and %d bytes", q, len(signed))
+	}
+	now := w.bank.last
+	if string(now.raw) != quoteRequest || now.key != spki(w.client).String()+"/q" ||
+		now.asker != (cypherlink.ParticipantID{}) ||
+		now.quote != (payment.QuoteRequest{Source: de(), Destination: dcep(), Amount: 200000}) {
+		t.Fatalf("%+v", now)
 	}
 	again := w.do(ask("q", quoteRequest))
 	if again.Header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(a.body) {
 		t.Fatalf("%v %s", again.Header, again.body)
 	}
-	w.bank.err = &cypherlink.Error{Code: CodeNoQuote, Reason: "AM03", Message: "not dealt in"}
+	w.bank.err = &cypherlink.Error{Code: payment.CodeNoQuote, Reason: "AM03", Message: "not dealt in"}
 	p := w.do(ask("r", quoteRequest)).problem(t)
-	if p.Code != CodeNoQuote || p.ISOReason != "AM03" || p.Status != 422 {
+	if p.Code != payment.CodeNoQuote || p.ISOReason != "AM03" || p.Status != 422 {
 		t.Fatalf("%+v", p)
+	}
+}
+
+func TestQuoteNamesKnownAssetsAndBanks(t *testing.T) {
+	d := newDirect(t)
+	g := genesis(t)
+	bank := g.File().Participants[chaintest.Members]
+	for _, tt := range []struct {
+		name, pointer, value string
+		code                 cypherlink.Code
+	}{
+		{"a bank of the network", "/debtor_agent", bank.BIC.String(), ""},
+		{"the same bank in 8 characters", "/debtor_agent", bank.BIC.String()[:8], ""},
+		{"a bank of no network", "/debtor_agent", "CYPBCNBJXXX", payment.CodeAgent},
+		{"an asset by its code", "/destination/asset", "CNY", ""},
+		{"an asset by code and ledger", "/source/asset", "EUR@de", ""},
+		{"an unknown asset", "/source/asset", "GBP", payment.CodeAsset},
+		{"an unknown destination", "/destination/asset", "CNY@de", payment.CodeAsset},
+		{"too many digits", "/destination/amount", "1.001", iso20022.CodeAmount},
+		{"nothing", "/destination/amount", "0.00", iso20022.CodeAmount},
+		{"more than there is", "/destination/amount", "9999999999999999999", iso20022.CodeAmount},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clear(d.bank.seen)
+			a := d.do(ask("k", with(t, quoteRequest, tt.pointer, tt.value)))
+			if tt.code == "" {
+				asked := tt.pointer == "/debtor_agent"
+				if a.StatusCode != http.StatusCreated || asked != (d.bank.last.asker == bank.ID) {
+					t.Fatalf("%d %s, asker %s", a.StatusCode, a.body, d.bank.last.asker)
+				}
+				return
+			}
+			p := a.problem(t)
+			if p.Code != tt.code || p.Status != 422 || p.Violations[0].Pointer != tt.pointer {
+				t.Fatalf("%+v", p)
+			}
+		})
 	}
 }
 

@@ -4,48 +4,40 @@ import (
 	"context"
 
 	"github.com/cypherlink/cypherlink"
-	"github.com/cypherlink/cypherlink/internal/peer"
+	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
-// Request is who asks and in which bytes.
-type Request struct {
-	// Client is the key of the caller's certificate.
-	Client peer.SPKI
-	// Key is the Idempotency-Key, unique within a client and an operation. It is empty for a
-	// message, which the instructing agent and MsgId name.
-	Key string
-	// Raw is the body as it was received, for the record. It is the callee's.
-	Raw []byte
-}
-
-// Payments is what a bank's Connect does. Every error that may be told to the caller is a
-// *cypherlink.Error: of an instruction or message that is refused (codes of iso20022),
-// CodeKeyReused and CodeKeyBusy for its idempotency key, CodeUnknownPayment for a UETR.
+// Payments is what a bank's Connect does. What may be told to the caller is a *cypherlink.Error.
 type Payments interface {
-	// Submit takes a body of the form of Instruction and returns once it is durable. If the same
-	// was submitted before, replayed is true and the payment is the one that was answered then.
-	Submit(ctx context.Context, r Request) (p Payment, replayed bool, err error)
-	// SubmitMessage does the same with a pacs.008.
-	SubmitMessage(ctx context.Context, r Request) (p Payment, replayed bool, err error)
-	// Payment is the present state of a payment in which the bank takes part.
-	Payment(ctx context.Context, id cypherlink.UETR) (Payment, error)
-	// Events are the transitions of a payment so far, by ascending sequence.
-	Events(ctx context.Context, id cypherlink.UETR) ([]Event, error)
+	// Submit takes an instruction and returns once it is durable. The key is the caller's
+	// Idempotency-Key within the caller's own keys; a pacs.008 has its own and gets none. If
+	// the same was submitted before, replayed is true. Another body under the same key is
+	// payment.CodeKeyReused; a port that does not wait for the first answer says CodeKeyBusy.
+	Submit(
+		ctx context.Context, raw []byte, format payment.Format, key string,
+	) (p *payment.Payment, replayed bool, err error)
+	// Payment is where a payment stands in which the bank takes part, or payment.CodeUnknown.
+	Payment(ctx context.Context, id cypherlink.UETR) (*payment.Payment, error)
+	// Events are the events of a payment so far by ascending sequence, or payment.CodeUnknown.
+	Events(ctx context.Context, id cypherlink.UETR) ([]payment.Entry, error)
 }
 
-// Documents are a payment's documents, byte for byte. Errors: CodeUnknownPayment; CodeNoReceipt
-// for a receipt that does not exist yet.
+// Documents are a payment's documents, byte for byte, or payment.CodeUnknown.
 type Documents interface {
-	// Receipt is the canonical proof of a payment that is final.
+	// Receipt is the canonical proof of a payment, or payment.CodeNoReceipt.
 	Receipt(ctx context.Context, id cypherlink.UETR) ([]byte, error)
-	// StatusReport is the payment's status as a pacs.002.
-	StatusReport(ctx context.Context, id cypherlink.UETR) ([]byte, error)
+	// Status002 is the payment's status as a pacs.002.
+	Status002(ctx context.Context, id cypherlink.UETR) ([]byte, error)
 }
 
-// Quotes is what a clearing bank's connector does. Errors: CodeNoQuote, CodeKeyReused and
-// CodeKeyBusy as *cypherlink.Error.
+// Quotes is what a clearing bank's connector does.
 type Quotes interface {
-	// Quote draws up and signs a quote. If the same was asked before, replayed is true and the
-	// quote is the one that was answered then.
-	Quote(ctx context.Context, r Request, q QuoteRequest) (quote Quote, replayed bool, err error)
+	// QuoteOnce draws up a quote for a bank and signs it; asker is zero if nobody may use it.
+	// raw are the bytes of the request, and the key is as in Payments.Submit. If the same was
+	// asked before, replayed is true and the quote is the one that was answered then. Refusals:
+	// payment.CodeNoQuote, payment.CodeKeyReused.
+	QuoteOnce(
+		ctx context.Context, asker cypherlink.ParticipantID, r *payment.QuoteRequest, raw []byte, key string,
+	) (q *connector.SignedQuote, replayed bool, err error)
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 type (
@@ -25,15 +27,22 @@ func (s *server) registerQuotes(a huma.API) {
 		OperationID: "request-quote", Method: http.MethodPost, Path: "/v1/quotes", Tags: []string{"quotes"},
 		DefaultStatus: http.StatusCreated, Summary: "Ask what a delivery costs",
 		Description: "The clearing bank's signed offer to deliver exactly the destination amount. It binds " +
-			"the clearing bank until valid_until and can be used once.",
-	}, keyed(), []cypherlink.Code{CodeNoQuote}), s.quote)
+			"the clearing bank until valid_until and can be used once, by the bank that debtor_agent " +
+			"names; without one it is for information.",
+	}, keyed(), []cypherlink.Code{
+		payment.CodeAgent, payment.CodeAsset, iso20022.CodeAmount, payment.CodeNoQuote,
+	}), s.quote)
 }
 
 func (s *server) quote(ctx context.Context, in *quoteInput) (*quoteOutput, error) {
 	on := exchangeIn(ctx)
-	q, replayed, err := s.quotes.Quote(ctx, Request{on.client, in.Key, on.raw}, in.Body)
+	asker, request, err := s.network.quoteRequest(&in.Body)
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
-	return &quoteOutput{Replayed: mark(replayed), Body: q}, nil
+	q, replayed, err := s.quotes.QuoteOnce(ctx, asker, request, on.raw, on.scoped(in.Key))
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	return &quoteOutput{Replayed: mark(replayed), Body: s.network.quote(q)}, nil
 }

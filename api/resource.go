@@ -57,38 +57,47 @@ type Instruction struct {
 type Payment struct {
 	UETR       string `json:"uetr" format:"uetr" doc:"The payment's id."`
 	EndToEndID string `json:"end_to_end_id" format:"reference" doc:"The debtor's reference."`
-	// Status is one of RECEIVED, CHECKED, NEGOTIATING, REPAIR, AGREED, VALIDATING, HELD,
-	// APPROVED, RESERVED, SETTLED, REJECTED, EXPIRED.
+	Direction  string `json:"direction" enum:"outgoing,incoming" example:"outgoing" doc:"On which side."`
+	// Status is one of RECEIVED, CHECKED, NEGOTIATING, AGREED, VALIDATING, APPROVED, RESERVED,
+	// SETTLED, REJECTED, EXPIRED.
 	Status    string `json:"status" format:"status" doc:"Where it stands. Statuses may be added."`
 	ISOStatus string `json:"iso_status" format:"iso-status" doc:"The same in ISO 20022."`
 	Final     bool   `json:"final" example:"true" doc:"Whether the status is the last one."`
 	ISOReason string `json:"iso_reason,omitempty" format:"iso-reason" doc:"Why, of ExternalStatusReason."`
 	Reason    string `json:"reason,omitempty" example:"the funds do not suffice" doc:"Why, for a person."`
-	// Source is zero until it is agreed, and at a bank that does not learn it.
-	Source      Money     `json:"source,omitzero" doc:"What the paying bank pays, once it is agreed."`
-	Destination Money     `json:"destination" doc:"What the payee's bank is credited."`
-	Created     time.Time `json:"created" doc:"When it was stored."`
-	Updated     time.Time `json:"updated" doc:"When its status last changed."`
+	// Pointer is where in the instruction the fault is, as in a Violation.
+	Pointer string `json:"pointer,omitempty" example:"/creditor/agent" doc:"Where in the instruction."`
+	// Source is zero until it is known, Destination if the instruction was not right.
+	Source      Money `json:"source,omitzero" doc:"What the paying bank pays, once it is known."`
+	Destination Money `json:"destination,omitzero" doc:"What the payee's bank is credited."`
+	// Loss is set if the payment is settled and its source custody was returned.
+	Loss    bool      `json:"connector_loss,omitzero" example:"true" doc:"Settled at the connector's cost."`
+	Terms   string    `json:"terms,omitempty" format:"hash" doc:"The hash of the agreed terms."`
+	Created time.Time `json:"created" doc:"When it was stored."`
+	Updated time.Time `json:"updated" doc:"When it last changed."`
 }
 
-// Event is one transition of a payment.
+// Event is one entry of a payment's log.
 type Event struct {
-	Sequence  uint64    `json:"sequence" minimum:"1" example:"4" doc:"Its place in the payment's log."`
+	Sequence  uint64    `json:"sequence" minimum:"1" example:"7" doc:"Its place in the payment's log."`
 	Time      time.Time `json:"time" doc:"When it was stored."`
+	Kind      string    `json:"kind" example:"agreed" doc:"What happened."`
 	Status    string    `json:"status" format:"status" example:"AGREED" doc:"The status from then on."`
 	ISOStatus string    `json:"iso_status" format:"iso-status" example:"ACCP" doc:"The same in ISO 20022."`
-	Actor     string    `json:"actor,omitempty" example:"clearing" doc:"Who caused it."`
+	Actor     string    `json:"actor,omitempty" example:"parties" doc:"Whose word or deed it is."`
 	ISOReason string    `json:"iso_reason,omitempty" format:"iso-reason" doc:"Why, of ExternalStatusReason."`
-	Reason    string    `json:"reason,omitempty" example:"both banks signed" doc:"Why, for a person."`
+	Reason    string    `json:"reason,omitempty" example:"cypherium confirmed" doc:"Why, for a person."`
+	Hash      string    `json:"hash" format:"hash" doc:"SHA-256 of the entry as it is stored."`
 	// Evidence says where the proof lies.
 	Evidence []Evidence `json:"evidence,omitempty" nullable:"false" doc:"Where the proof lies."`
 }
 
-// Evidence says where the proof of an event lies.
+// Evidence says where the proof of an event lies. The receipt of a settled payment holds all of
+// it.
 type Evidence struct {
 	// Kind is instruction (the bytes received), terms (signed by all parties), verdict (signed
-	// by a Validator), block (of the committee chain), record (signed by an operator), receipt.
-	Kind     string `json:"kind" example:"block" doc:"instruction, terms, verdict, block, record or receipt."`
+	// by a Validator), block (of the committee chain) or record (signed by an operator).
+	Kind     string `json:"kind" example:"block" doc:"instruction, terms, verdict, block or record."`
 	Ledger   string `json:"ledger,omitempty" format:"ledger" doc:"The ledger that holds it."`
 	Height   uint64 `json:"height,omitzero" example:"1207" doc:"The block's height."`
 	Sequence uint64 `json:"sequence,omitzero" example:"88" doc:"The record's number in the operator's log."`

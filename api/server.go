@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/cypherlink/cypherlink/chain"
 )
 
 // ErrOptions means that Options cannot be served.
@@ -27,6 +29,8 @@ type Options struct {
 	TLS *tls.Config
 	// Log gets a line for every request.
 	Log *slog.Logger
+	// Genesis names the network's assets and banks.
+	Genesis *chain.Genesis
 	// Payments and Documents are a bank's, Quotes a clearing bank's. The operations of a port
 	// that is nil are not there.
 	Payments  Payments
@@ -64,8 +68,8 @@ func (o *Options) Valid() error {
 		return fmt.Errorf("TLS without verified client certificates: %w", ErrOptions)
 	case o.TLS.GetConfigForClient != nil:
 		return fmt.Errorf("TLS that a client may change: %w", ErrOptions)
-	case o.Log == nil:
-		return fmt.Errorf("no log: %w", ErrOptions)
+	case o.Log == nil, o.Genesis == nil:
+		return fmt.Errorf("no log or no genesis: %w", ErrOptions)
 	case (o.Payments == nil) != (o.Documents == nil):
 		return fmt.Errorf("one of Payments and Documents without the other: %w", ErrOptions)
 	case o.Payments == nil && o.Quotes == nil:
@@ -149,7 +153,9 @@ func newHandler(o Options) (http.Handler, error) {
 	router.Use(observe(o.Log), identify, atRate(o.Rate), atOnce(o.Requests), within(o.Handling))
 	router.NotFound(notFound)
 	router.MethodNotAllowed(notAllowed(router))
-	s := &server{payments: o.Payments, documents: o.Documents, quotes: o.Quotes}
+	s := &server{
+		network: newNetwork(o.Genesis), payments: o.Payments, documents: o.Documents, quotes: o.Quotes,
+	}
 	if err := s.mount(router); err != nil {
 		return nil, err
 	}

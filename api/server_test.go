@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -19,11 +20,13 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
 
 	"github.com/cypherlink/cypherlink"
 )
 
 func TestOptionsThatCannotBeServed(t *testing.T) {
+	network := genesis(t)
 	for _, tt := range []struct {
 		name   string
 		change func(*Options)
@@ -45,6 +48,7 @@ func TestOptionsThatCannotBeServed(t *testing.T) {
 			}
 		}},
 		{"no log", func(o *Options) { o.Log = nil }},
+		{"no genesis", func(o *Options) { o.Genesis = nil }},
 		{"payments without documents", func(o *Options) { o.Documents = nil }},
 		{"documents without payments", func(o *Options) { o.Payments = nil }},
 		{"nothing to serve", func(o *Options) { o.Payments, o.Documents, o.Quotes = nil, nil, nil }},
@@ -64,7 +68,7 @@ func TestOptionsThatCannotBeServed(t *testing.T) {
 			}
 			o.Log = slog.New(slog.DiscardHandler)
 			b := newBank()
-			o.Payments, o.Documents, o.Quotes = b, b, b
+			o.Payments, o.Documents, o.Quotes, o.Genesis = b, b, b, network
 			if err := o.Valid(); err != nil {
 				t.Fatal(err)
 			}
@@ -281,6 +285,26 @@ func TestAPanicIsAnInternalError(t *testing.T) {
 	}
 }
 
+func TestAPanicInAnAnswerCutsIt(t *testing.T) {
+	log := &logBuffer{}
+	h := observe(slog.New(slog.NewJSONHandler(log, nil)))(http.HandlerFunc(
+		func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "half")
+			panic("no such thing")
+		}))
+	w := httptest.NewRecorder()
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
+			t.Fatal(p)
+		}
+		if w.Body.String() != "half" || !strings.Contains(log.String(), "no such thing") {
+			t.Fatalf("%q, %s", w.Body, log)
+		}
+	}()
+	r := get("/").request(t, "https://bank.example")
+	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, chi.NewRouteContext())))
+}
+
 func TestAnErrorOfHumaIsNotQuoted(t *testing.T) {
 	ctx := humachi.NewContext(nil, get("/").request(t, "https://bank.example"), httptest.NewRecorder())
 	for _, status := range []int{422, 500} {
@@ -375,7 +399,7 @@ const postHeader = "POST /v1/payments HTTP/1.1\r\nHost: x\r\nContent-Type: appli
 	"Idempotency-Key: k\r\nContent-Length: %d\r\n\r\n"
 
 func TestSlowRequests(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.Reading, o.Idle = 100*time.Millisecond, 100*time.Millisecond })
+	w := newWorld(t, func(o *Options) { o.Reading = 100 * time.Millisecond })
 	t.Run("a header that does not end", func(t *testing.T) {
 		c := w.raw(t)
 		_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n")
@@ -434,6 +458,15 @@ func TestSlowRequests(t *testing.T) {
 			t.Fatal(res.StatusCode)
 		}
 	})
+}
+
+func TestAConnectionMayBeIdleForAWhile(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Idle = 50 * time.Millisecond })
+	c := w.raw(t)
+	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	if b, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(b), `{"status":"ok"}`) {
+		t.Fatalf("%s %v", b, err)
+	}
 }
 
 func TestHeadersAreBounded(t *testing.T) {
@@ -531,7 +564,7 @@ func TestShutdown(t *testing.T) {
 			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.pool(),
 			Certificates: []tls.Certificate{a.issue(t, "server", false)},
 		}
-		o.Log, o.Quotes = slog.New(slog.DiscardHandler), newBank()
+		o.Log, o.Quotes, o.Genesis = slog.New(slog.DiscardHandler), newBank(), genesis(t)
 		if err := Serve(t.Context(), listener, o); !errors.Is(err, net.ErrClosed) {
 			t.Fatal(err)
 		}

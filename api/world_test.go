@@ -25,8 +25,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
+	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/internal/peer"
-	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -54,19 +57,39 @@ const quoteRequest = `{"source": {"asset": "DE"}, "destination": {"asset": "DC/E
 type bank struct {
 	mu   sync.Mutex
 	seen map[string][32]byte
-	last Request
+	last submitted
 
 	err    error         // what every port answers, if it is not nil
 	hold   chan struct{} // what every port waits for, if it is not nil, once it told held
 	held   chan struct{}
 	panics bool
-	events []Event
+	events []payment.Entry
+	found  *payment.Payment
 }
 
-func newBank() *bank { return &bank{seen: map[string][32]byte{}} }
+// submitted is what a port was told last.
+type submitted struct {
+	raw    []byte
+	format payment.Format
+	key    string
+	asker  cypherlink.ParticipantID
+	quote  payment.QuoteRequest
+}
 
-// once tells whether the request was seen before under its name.
-func (b *bank) once(ctx context.Context, name string, r Request) (bool, error) {
+func newBank() *bank {
+	id, _ := cypherlink.ParseUETR(uetr)
+	at := time.Date(2026, 11, 24, 9, 30, 0, 123e6, time.UTC)
+	return &bank{seen: map[string][32]byte{}, found: &payment.Payment{
+		UETR: id, EndToEndID: "INV-2026-0042", Direction: payment.Out, Status: payment.StatusReceived,
+		Destination: &payment.Money{Asset: dcep(), Amount: 200000}, Received: at, Updated: at,
+	}}
+}
+
+func de() cypherlink.Asset   { return cypherlink.Asset{Ledger: "de", Code: "EUR", Scale: 2} }
+func dcep() cypherlink.Asset { return cypherlink.Asset{Ledger: "cypherium", Code: "CNY", Scale: 2} }
+
+// once tells whether the same was told before under its name.
+func (b *bank) once(ctx context.Context, name string, now submitted) (bool, error) {
 	if b.hold != nil {
 		b.held <- struct{}{}
 		select {
@@ -80,64 +103,49 @@ func (b *bank) once(ctx context.Context, name string, r Request) (bool, error) {
 	if b.panics {
 		panic("no such thing")
 	}
-	if b.err != nil {
+	if b.err != nil || name == "" {
 		return false, b.err
 	}
-	if r.Raw == nil {
-		return false, nil // a question
-	}
-	b.last = r
-	sum := sha256.Sum256(r.Raw)
-	first, ok := b.seen[r.Client.String()+name]
+	b.last = now
+	sum := sha256.Sum256(now.raw)
+	first, ok := b.seen[name]
 	switch {
 	case !ok:
-		b.seen[r.Client.String()+name] = sum
+		b.seen[name] = sum
 	case first != sum:
 		return false, &cypherlink.Error{
-			Code: CodeKeyReused, Reason: "DUPL", Message: "the key has another body",
+			Code: payment.CodeKeyReused, Reason: "DU01", Message: "the key has another body",
 		}
 	}
 	return ok, nil
 }
 
-func payment() Payment {
-	at := time.Date(2026, 11, 24, 9, 30, 0, 123e6, time.UTC)
-	return Payment{
-		UETR: uetr, EndToEndID: "INV-2026-0042", Status: "RECEIVED", ISOStatus: "RCVD",
-		Destination: Money{"DC/EP", "2000.00"}, Created: at, Updated: at,
+func (b *bank) Submit(
+	ctx context.Context, raw []byte, format payment.Format, key string,
+) (*payment.Payment, bool, error) {
+	if format == payment.XML {
+		if _, err := payment.Parse(raw, format, nil); err != nil {
+			return nil, false, err
+		}
+		key = "xml"
 	}
-}
-
-func (b *bank) Submit(ctx context.Context, r Request) (Payment, bool, error) {
-	replayed, err := b.once(ctx, "json/"+r.Key, r)
-	return payment(), replayed, err
-}
-
-func (b *bank) SubmitMessage(ctx context.Context, r Request) (Payment, bool, error) {
-	m, err := iso20022.Parse(r.Raw)
-	if err != nil {
-		return Payment{}, false, err
-	}
-	if err := m.CheckUsage(); err != nil {
-		return Payment{}, false, err
-	}
-	replayed, err := b.once(ctx, "xml", r)
-	return payment(), replayed, err
+	replayed, err := b.once(ctx, key, submitted{raw: raw, format: format, key: key})
+	return b.found, replayed, err
 }
 
 func (b *bank) find(ctx context.Context, id cypherlink.UETR) error {
 	if id.String() != uetr {
-		return &cypherlink.Error{Code: CodeUnknownPayment, Message: "this bank has no such payment"}
+		return &cypherlink.Error{Code: payment.CodeUnknown, Message: "this bank has no such payment"}
 	}
-	_, err := b.once(ctx, "get", Request{})
+	_, err := b.once(ctx, "", submitted{})
 	return err
 }
 
-func (b *bank) Payment(ctx context.Context, id cypherlink.UETR) (Payment, error) {
-	return payment(), b.find(ctx, id)
+func (b *bank) Payment(ctx context.Context, id cypherlink.UETR) (*payment.Payment, error) {
+	return b.found, b.find(ctx, id)
 }
 
-func (b *bank) Events(ctx context.Context, id cypherlink.UETR) ([]Event, error) {
+func (b *bank) Events(ctx context.Context, id cypherlink.UETR) ([]payment.Entry, error) {
 	return b.events, b.find(ctx, id)
 }
 
@@ -147,20 +155,51 @@ func (b *bank) Receipt(ctx context.Context, id cypherlink.UETR) ([]byte, error) 
 	return []byte(receiptBytes), b.find(ctx, id)
 }
 
-func (b *bank) StatusReport(ctx context.Context, id cypherlink.UETR) ([]byte, error) {
+func (b *bank) Status002(ctx context.Context, id cypherlink.UETR) ([]byte, error) {
 	if err := b.find(ctx, id); err != nil {
 		return nil, err
 	}
 	return os.ReadFile("../iso20022/testdata/pacs.002.settled.xml")
 }
 
-func (b *bank) Quote(ctx context.Context, r Request, q QuoteRequest) (Quote, bool, error) {
-	replayed, err := b.once(ctx, "quote/"+r.Key, r)
-	return Quote{
-		ID: strings.Repeat("9f", 32), Source: Money{q.Source.Asset, "1001.00"}, Destination: q.Destination,
-		Fee: Money{q.Source.Asset, "1.00"}, Rate: Rate{"2", "1"}, Signed: []byte("signed"),
-		ValidUntil: time.Date(2026, 11, 24, 9, 31, 0, 0, time.UTC), SourceHold: 32, DestinationHold: 20,
-	}, replayed, err
+func (b *bank) QuoteOnce(
+	ctx context.Context, asker cypherlink.ParticipantID, r *payment.QuoteRequest, raw []byte, key string,
+) (*connector.SignedQuote, bool, error) {
+	replayed, err := b.once(ctx, key, submitted{raw: raw, key: key, asker: asker, quote: *r})
+	return &connector.SignedQuote{Quote: connector.Quote{
+		ID: cypherlink.Hash{0x9f}, Asker: asker,
+		Source:      connector.Movement{Asset: r.Source, Amount: 100100},
+		Destination: connector.Movement{Asset: r.Destination, Amount: r.Amount},
+		Price:       connector.Price{Rate: cypherlink.Rate{Num: 2, Den: 1}, Fee: 100},
+		SourceHold:  32, DestinationHold: 20,
+		ValidUntil: time.Date(2026, 11, 24, 9, 31, 0, 0, time.UTC).Unix(),
+	}}, replayed, err
+}
+
+// genesis is that of chaintest with the two assets of the whitepaper's payment. Which of the
+// two ledgers is the chain plays no part here.
+func genesis(tb testing.TB) *chain.Genesis {
+	tb.Helper()
+	madeGenesis.Do(func() { theGenesis = newGenesis(tb) })
+	return theGenesis
+}
+
+var (
+	madeGenesis sync.Once // its keys take a while
+	theGenesis  *chain.Genesis
+)
+
+func newGenesis(tb testing.TB) *chain.Genesis {
+	tb.Helper()
+	return chaintest.New(tb, func(f *chain.GenesisFile) {
+		f.Assets[0].Label = "DE"
+		second := f.Assets[0]
+		second.Asset, second.Label = dcep(), "DC/EP"
+		f.Ledgers = append(f.Ledgers, chain.Ledger{
+			ID: "cypherium", Kind: chain.External, Operator: second.Issuer, MinExpiryS: 8,
+		})
+		f.Assets = append(f.Assets, second)
+	}).Genesis
 }
 
 // authority issues certificates.
@@ -253,7 +292,7 @@ func newWorld(tb testing.TB, change ...func(*Options)) *world {
 		Certificates: []tls.Certificate{w.authority.issue(tb, "server", false)},
 	}
 	o.Log = slog.New(slog.NewJSONHandler(w.log, nil))
-	o.Payments, o.Documents, o.Quotes = w.bank, w.bank, w.bank
+	o.Payments, o.Documents, o.Quotes, o.Genesis = w.bank, w.bank, w.bank, genesis(tb)
 	for _, f := range change {
 		f(&o)
 	}
@@ -398,7 +437,7 @@ func newDirect(tb testing.TB) *direct {
 		ClientCAs: x509.NewCertPool(),
 	}
 	o.Log = slog.New(slog.DiscardHandler)
-	o.Payments, o.Documents, o.Quotes = d.bank, d.bank, d.bank
+	o.Payments, o.Documents, o.Quotes, o.Genesis = d.bank, d.bank, d.bank, genesis(tb)
 	h, err := newHandler(o)
 	if err != nil {
 		tb.Fatal(err)
