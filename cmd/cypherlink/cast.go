@@ -1,0 +1,224 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/cosi/sign"
+	"github.com/cypherlink/cypherlink/internal/peer"
+	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/validator"
+)
+
+// The local network plays the main job of the whitepaper: Bank A pays from the digital euro
+// ledger, Bank B is paid on the Cypherium ledger, the clearing bank stands between.
+
+// actor is one institution of the local network.
+type actor struct {
+	// folder holds its keys and configuration; it is also how the demonstration calls it.
+	folder string
+	name   string
+	role   chain.Role
+	bic    string
+}
+
+// The folders of the cast.
+const (
+	folderA         = "bank-a"
+	folderB         = "bank-b"
+	folderClearing  = "clearing"
+	folderLedger    = "ledger-de"
+	folderVoteDE    = "validator-de"
+	folderVoteDCEP  = "validator-dcep"
+	folderIssuer    = "issuer-dcep"
+	folderMember    = "member-" // and 1 to members
+	members         = 4
+	ledgerDE        = "de"
+	ledgerCypherium = "cypherium"
+	labelDE         = "DE"
+	labelDCEP       = "DC/EP"
+)
+
+func cast() []actor {
+	all := []actor{
+		{folderA, "Bank A", chain.RoleBank, "CYPADEFF"},
+		{folderB, "Bank B", chain.RoleBank, "CYPBCNBJ"},
+		{folderClearing, "Clearing Bank", chain.RoleClearing, "CYPCLULL"},
+		{folderLedger, "Digital euro ledger", chain.RoleOperator, ""},
+		{folderIssuer, "Issuer of DC/EP", chain.RoleOperator, ""},
+		{folderVoteDE, "Validator of DE", chain.RoleValidator, ""},
+		{folderVoteDCEP, "Validator of DC/EP", chain.RoleValidator, ""},
+	}
+	for i := 1; i <= members; i++ {
+		all = append(all, actor{fmt.Sprint(folderMember, i), fmt.Sprint("Member ", i), chain.RoleMember, ""})
+	}
+	return all
+}
+
+func assetDE() cypherlink.Asset {
+	return cypherlink.Asset{Ledger: ledgerDE, Code: "EUR", Scale: 2}
+}
+
+func assetDCEP() cypherlink.Asset {
+	return cypherlink.Asset{Ledger: ledgerCypherium, Code: "CNY", Scale: 2}
+}
+
+// The opening balances, in minor units.
+const (
+	openingADE          = 1_000_000_000 // 10,000,000.00 DE
+	openingClearingDE   = 100_000_000   // 1,000,000.00 DE
+	openingClearingDCEP = 5_000_000_000 // 50,000,000.00 DC/EP
+)
+
+// The times of the local network, as the README explains them.
+const (
+	idleMS          = 1000
+	maxBaseMS       = 500
+	minExpiryS      = 8
+	sourceHold      = 32 * time.Second
+	destinationHold = 20 * time.Second
+)
+
+// localMargins are those of the local network: the holds leave the relay twelve seconds.
+func localMargins() marginConfig {
+	quick := timingConfig{
+		Inclusion: jsonDuration(2 * time.Second), Answer: jsonDuration(time.Second),
+		Skew: jsonDuration(500 * time.Millisecond),
+	}
+	return marginConfig{
+		Resend: jsonDuration(time.Second), SourceHold: jsonDuration(sourceHold),
+		DestinationHold: jsonDuration(destinationHold), MaxHold: jsonDuration(time.Minute),
+		RelayWindow:   jsonDuration(12 * time.Second),
+		AcceptWindow:  jsonDuration(10500 * time.Millisecond),
+		ConfirmWindow: jsonDuration(2500 * time.Millisecond),
+		Restart:       jsonDuration(5 * time.Second),
+		Measured: map[cypherlink.LedgerID]timingConfig{
+			ledgerDE: quick, ledgerCypherium: quick,
+		},
+	}
+}
+
+// newActor makes the keys of one institution in its folder, and its entry in genesis.
+func newActor(dir string, a actor) (chain.Participant, error) {
+	var none chain.Participant
+	folder := filepath.Join(dir, a.folder)
+	if err := os.MkdirAll(folder, dirMode); err != nil {
+		return none, err
+	}
+	identity, err := sign.GenerateIdentity(rand.Reader)
+	if err != nil {
+		return none, err
+	}
+	key, err := sign.GenerateKey(rand.Reader)
+	if err != nil {
+		return none, err
+	}
+	tls, err := peer.NewIdentity()
+	if err != nil {
+		return none, err
+	}
+	if err := sign.SaveIdentity(filepath.Join(folder, "identity.key"), identity); err != nil {
+		return none, err
+	}
+	if err := sign.SaveKey(filepath.Join(folder, "cosigning.key"), key); err != nil {
+		return none, err
+	}
+	if err := tls.Save(filepath.Join(folder, "tls.pem"), filepath.Join(folder, "tls.key")); err != nil {
+		return none, err
+	}
+	p := chain.Participant{
+		ID: cypherlink.NewParticipantID(identity.Public()), Name: a.name, Role: a.role,
+		Identity: identity.Public(), Key: key.Public(), Possession: key.Possession(),
+		TLS: cypherlink.Hash(tls.SPKI()),
+	}
+	if a.bic != "" {
+		if p.BIC, err = cypherlink.ParseBIC(a.bic); err != nil {
+			return none, err
+		}
+	}
+	return p, nil
+}
+
+// ruleSets are the hashes of the rule sets by which the two Validators judge.
+type ruleSets struct{ de, dcep cypherlink.Hash }
+
+// draw writes the network's keys below dir and gives its genesis file.
+func draw(dir string, rules ruleSets, nowMS int64) (*chain.GenesisFile, map[string]chain.Participant, error) {
+	by := map[string]chain.Participant{}
+	g := &chain.GenesisFile{
+		Scheme: "CypherLink local network", TimeMS: nowMS,
+		KeyBlock: chain.KeyBlock{
+			Epoch: 1, Depth: 2, TermViews: 1, Topology: chain.Mesh, Leaders: chain.RoundRobin,
+			IdleMS: idleMS, MaxBaseMS: maxBaseMS, MinExpiryS: minExpiryS,
+		},
+	}
+	for _, a := range cast() {
+		p, err := newActor(dir, a)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", a.folder, err)
+		}
+		by[a.folder] = p
+		g.Participants = append(g.Participants, p)
+		if a.role == chain.RoleMember {
+			g.KeyBlock.Members = append(g.KeyBlock.Members, chain.Member{
+				ID: p.ID, Key: p.Key, Possession: p.Possession, Identity: p.Identity, TLS: p.TLS,
+			})
+		}
+	}
+	g.Ledgers = []chain.Ledger{
+		{ID: ledgerCypherium, Kind: chain.OnChain},
+		{ID: ledgerDE, Kind: chain.External, Operator: by[folderLedger].ID, MinExpiryS: minExpiryS},
+	}
+	one := func(id cypherlink.ParticipantID, rules cypherlink.Hash) validator.Policy {
+		return validator.Policy{Threshold: 1, Validators: []cypherlink.ParticipantID{id}, RuleSet: rules}
+	}
+	g.Assets = []chain.Asset{
+		{
+			Asset: assetDE(), Label: labelDE, Issuer: by[folderLedger].ID,
+			Policy: one(by[folderVoteDE].ID, rules.de),
+		},
+		{
+			Asset: assetDCEP(), Label: labelDCEP, Issuer: by[folderIssuer].ID,
+			Policy: one(by[folderVoteDCEP].ID, rules.dcep),
+		},
+	}
+	for folder, amount := range map[string]cypherlink.Amount{folderA: 0, folderB: 0, folderClearing: openingClearingDCEP} {
+		g.Openings = append(g.Openings, ledger.Balance{
+			Account: cypherlink.Account{Owner: by[folder].ID}, Asset: assetDCEP(), Amount: amount,
+		})
+	}
+	return g, by, nil
+}
+
+// openingsDE are the accounts of the digital euro ledger.
+func openingsDE(by map[string]chain.Participant) []ledger.Balance {
+	open := func(folder string, amount cypherlink.Amount) ledger.Balance {
+		return ledger.Balance{
+			Account: cypherlink.Account{Owner: by[folder].ID}, Asset: assetDE(), Amount: amount,
+		}
+	}
+	return []ledger.Balance{
+		open(folderA, openingADE), open(folderB, 0), open(folderClearing, openingClearingDE),
+	}
+}
+
+// The customers of the two banks.
+const (
+	debtorIBAN   = "DE02120300000000202051"
+	debtorName   = "Anna Buyer"
+	creditorCN   = "6222021001122334455"
+	creditorName = "Beijing Laptop Works"
+)
+
+func customersA() []customerConfig {
+	return []customerConfig{{Name: debtorName, IBAN: debtorIBAN}}
+}
+
+func customersB() []customerConfig {
+	return []customerConfig{{Name: creditorName, Other: creditorCN}}
+}

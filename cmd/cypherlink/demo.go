@@ -1,0 +1,371 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/payment"
+)
+
+// demoCommand plays the main job of the whitepaper on a network of its own.
+type demoCommand struct {
+	Input      string `help:"Pay by this pacs.008 instead of the built-in one." type:"existingfile"`
+	Out        string `help:"Write payment.xml, status.xml, receipt.json, genesis.json, summary.json." type:"path"`
+	Fail       int    `help:"Whoever acts in this step (4 to 13) falls silent just before it."`
+	KillLeader bool   `help:"Kill the committee's leader for good while the payment runs."`
+	Serve      bool   `help:"Keep the network up afterwards, and say how to call its APIs."`
+}
+
+// The bounds of the demonstration's waiting.
+const (
+	startWithin = 30 * time.Second
+	pollEvery   = 10 * time.Millisecond
+)
+
+// demo is one performance.
+type demo struct {
+	command  *demoCommand
+	session  *session
+	dir      string
+	stage    *stage
+	director *director
+	blocks   *blockWatch
+	message  []byte // the pacs.008
+	payment  *payment.Payment
+	before   []ledgerBalances
+	after    []ledgerBalances
+}
+
+// Run plays it.
+func (c *demoCommand) Run(s *session) (err error) {
+	if c.Fail != 0 && actorOf(c.Fail) == "" {
+		return refusal{fmt.Errorf("step %d: a party can fall silent before steps 4 to 13", c.Fail)}
+	}
+	d := &demo{command: c, session: s}
+	if d.message, err = c.instruction(); err != nil {
+		return refusal{err}
+	}
+	if d.dir, err = os.MkdirTemp("", "cypherlink-demo-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
+	return d.play()
+}
+
+// instruction is the pacs.008 to pay by, checked before anything is started.
+func (c *demoCommand) instruction() ([]byte, error) {
+	if c.Input == "" {
+		return sampleMessage(time.Now())
+	}
+	raw, err := os.ReadFile(c.Input)
+	if err != nil {
+		return nil, err
+	}
+	m, err := iso20022.Parse(raw)
+	if err == nil {
+		err = m.CheckUsage()
+	}
+	return raw, err
+}
+
+func (d *demo) play() (err error) {
+	d.director = newDirector(d.command.Fail, d.tell)
+	logs, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, fileMode)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	d.say("Starting four members, Bank A, Bank B, the clearing bank, two Validators and the DE ledger ...")
+	d.stage, err = raise(d.session, d.dir, logs, d.director.watch)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.stage.stopAll()) }()
+	if err := d.perform(); err != nil {
+		return err
+	}
+	if err := d.finish(); err != nil || !d.command.Serve {
+		return err
+	}
+	return d.serve()
+}
+
+// serve keeps the network up until the session is ended.
+func (d *demo) serve() error {
+	if err := writePayments(d.dir); err != nil {
+		return err
+	}
+	env, err := environment(d.dir)
+	if err != nil {
+		return err
+	}
+	d.say("\nThe network stays up until it is interrupted. Its folder is %s.\n", d.dir)
+	d.say("%s", env)
+	call := "curl --tlsv1.3 --cacert $CA_CERT --cert $CLIENT_CERT --key $CLIENT_KEY"
+	for _, line := range []string{
+		"%s -H 'Content-Type: application/json' -H 'Idempotency-Key: 1' -d @%s/pay.json $API_BANK_A/v1/payments",
+		"%s -H 'Content-Type: application/xml' --data-binary @%s/pay.xml $API_BANK_A/v1/iso20022",
+	} {
+		d.say(line, call, d.dir)
+	}
+	for _, path := range []string{"", "/events", "/receipt"} {
+		d.say("%s $API_BANK_A/v1/payments/%s%s", call, d.payment.UETR, path)
+	}
+	d.say("%s -H 'Content-Type: application/json' -H 'Idempotency-Key: 2' -d '%s' $API_CLEARING/v1/quotes",
+		call, `{"source":{"asset":"DE"},"destination":{"asset":"DC/EP","amount":"2000.00"},"debtor_agent":"CYPADEFFXXX"}`)
+	select {
+	case <-d.session.Done():
+		return nil
+	case err := <-d.stage.failed:
+		return err
+	}
+}
+
+func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.session.out, format+"\n", args...) }
+
+func (d *demo) tell(s step) {
+	d.say("%3d  %s  %s", s.N, s.At.Format("15:04:05.000"), s.What)
+	d.say("       evidence %s", s.Evidence)
+}
+
+func (d *demo) bank(folder string) (*connectProcess, error) {
+	d.stage.mu.Lock()
+	defer d.stage.mu.Unlock()
+	if on, ok := d.stage.plays[folder]; ok {
+		if p, ok := on.process.(*connectProcess); ok {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("%s does not run", folder)
+}
+
+// perform submits the instruction and plays until the payment is final.
+func (d *demo) perform() (err error) {
+	ctx, cancel := context.WithCancel(d.session)
+	defer cancel()
+	bank, err := d.bank(folderA)
+	if err != nil {
+		return err
+	}
+	view, err := d.observer()
+	if err != nil {
+		return err
+	}
+	d.blocks = watchBlocks(ctx, view)
+	if d.before, err = d.balances(); err != nil {
+		return err
+	}
+	d.say("")
+	if err := d.submit(ctx, bank); err != nil {
+		return err
+	}
+	for !d.payment.Status.Final() {
+		select {
+		case err := <-d.stage.failed:
+			return err
+		case folder := <-d.director.silenced:
+			if err := d.silence(ctx, folder); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pollEvery):
+		}
+		if err := d.look(ctx); err != nil {
+			return err
+		}
+	}
+	return d.settle(ctx)
+}
+
+// submit hands the message in as soon as the bank takes instructions.
+func (d *demo) submit(ctx context.Context, bank *connectProcess) (err error) {
+	patience, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for {
+		d.payment, _, err = bank.connect.Submit(patience, d.message, payment.XML, "")
+		if !errors.Is(err, connector.ErrStopped) {
+			break
+		}
+		select {
+		case <-time.After(pollEvery):
+		case err := <-d.stage.failed:
+			return err
+		case <-patience.Done():
+			return err
+		}
+	}
+	if told, ok := errors.AsType[*cypherlink.Error](err); ok {
+		return refusal{told}
+	}
+	if err == nil && d.payment.Status == payment.StatusRejected {
+		return refusal{d.payment.Refusal}
+	}
+	return err
+}
+
+// look reads how the payment stands, and tells the first three steps from Bank A's own log.
+func (d *demo) look(ctx context.Context) error {
+	bank, err := d.bank(folderA)
+	if err != nil {
+		return nil //nolint:nilerr // Bank A is the one that is silent: there is nothing to read
+	}
+	now, err := bank.connect.Payment(ctx, d.payment.UETR)
+	if err != nil {
+		return err
+	}
+	entries, err := bank.connect.Events(ctx, d.payment.UETR)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch e.Kind {
+		case "addressed":
+			d.director.happened(1, "Bank B gives Bank A a secret and an address for this payment alone", e.Hash.String())
+		case "quoted":
+			what := "the clearing bank quotes a price"
+			if now.Source != nil && now.Destination != nil {
+				what = fmt.Sprintf("the clearing bank quotes %s DE for %s DC/EP",
+					now.Source.Amount.Format(2), now.Destination.Amount.Format(2))
+			}
+			d.director.happened(2, what, e.Hash.String())
+		case "agreed":
+			what := "packet and condition are made; Bank A, Bank B and the clearing bank sign the terms"
+			d.director.happened(3, what, now.Terms.String())
+			if d.command.KillLeader {
+				d.command.KillLeader = false
+				if err := d.killLeader(bank); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	d.payment = now
+	return nil
+}
+
+// killLeader stops the member that leads the view after the last final one, for good.
+func (d *demo) killLeader(bank *connectProcess) error {
+	head := bank.follow.Head()
+	g := bank.keys.genesis.File()
+	leader := g.KeyBlock.Members[int(head.View)%len(g.KeyBlock.Members)].ID //nolint:gosec // a small view
+	for _, folder := range committee() {
+		var c memberConfig
+		if err := readConfig(filepath.Join(d.dir, folder, configName), &c); err != nil {
+			return err
+		}
+		k, err := c.Node.load()
+		if err != nil {
+			return err
+		}
+		if k.self.ID == leader {
+			d.say("     %s is killed for good", k.self.Name)
+			return d.stage.stop(folder)
+		}
+	}
+	return fmt.Errorf("no process of leader %s", leader)
+}
+
+// silence stops the party that is to be silent, and starts it again: at once if the preimage
+// is out, otherwise when both custodies' times have passed.
+func (d *demo) silence(ctx context.Context, folder string) error {
+	d.say("     %s falls silent before step %d", folder, d.command.Fail)
+	if err := d.stage.stop(folder); err != nil {
+		return err
+	}
+	away := time.Second
+	if d.command.Fail <= 10 {
+		away = sourceHold + time.Second
+		d.say("     it comes back after %s, when the timeouts have passed", away)
+	}
+	select {
+	case <-time.After(away):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	d.director.lift()
+	_, err := d.stage.start(ctx, folder)
+	d.say("     %s is back", folder)
+	return err
+}
+
+// settle waits until Bank B and the clearing bank know the end too, and takes the balances.
+func (d *demo) settle(ctx context.Context) (err error) {
+	deadline := time.Now().Add(startWithin)
+	for {
+		if d.after, err = d.balances(); err != nil {
+			return err
+		}
+		if d.payment.Status != payment.StatusSettled || len(d.director.all()) == steps || time.Now().After(deadline) {
+			return nil
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// finish prints the end and writes the files.
+func (d *demo) finish() error {
+	d.say("")
+	d.say("Payment %s is %s.", d.payment.UETR, d.payment.Status)
+	if d.payment.Refusal != nil {
+		d.say("Reason: %s", d.payment.Refusal.Message)
+	}
+	d.printBalances()
+	blocks := d.blocks.all()
+	d.say("")
+	d.say("Blocks that became final meanwhile: %d", len(blocks))
+	for _, b := range blocks {
+		d.say("  height %3d  view %3d  final after %4d ms  signed by %d of %d", b.Height, b.View, b.FinalityMS, b.Signers, members)
+	}
+	if d.command.Out == "" {
+		return nil
+	}
+	return d.write()
+}
+
+// write makes the files of --out.
+func (d *demo) write() error {
+	if err := os.MkdirAll(d.command.Out, dirMode); err != nil {
+		return err
+	}
+	bank, err := d.bank(folderA)
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{"payment.xml": d.message}
+	if files[genesisName], err = os.ReadFile(filepath.Join(d.dir, genesisName)); err != nil {
+		return err
+	}
+	if files["status.xml"], err = bank.connect.Status002(d.session, d.payment.UETR); err != nil {
+		return err
+	}
+	if d.payment.Status == payment.StatusSettled {
+		if files["receipt.json"], err = bank.connect.Receipt(d.session, d.payment.UETR); err != nil {
+			return err
+		}
+		d.say("The proof is in %s: check it with cypherlink verify.", filepath.Join(d.command.Out, "receipt.json"))
+	}
+	summary, err := json.MarshalIndent(d.summary(), "", "  ")
+	if err != nil {
+		return err
+	}
+	files["summary.json"] = append(summary, '\n')
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(d.command.Out, name), content, fileMode); err != nil {
+			return err
+		}
+	}
+	return nil
+}

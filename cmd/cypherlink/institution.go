@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/api"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/follow"
+	"github.com/cypherlink/cypherlink/chain/state"
+	"github.com/cypherlink/cypherlink/cosi"
+	"github.com/cypherlink/cypherlink/cosi/sign"
+	"github.com/cypherlink/cypherlink/internal/peer"
+	"github.com/cypherlink/cypherlink/internal/store"
+	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/ledger-adapters/chainledger"
+	"github.com/cypherlink/cypherlink/ledger-adapters/kafkaledger"
+)
+
+// identity is an institution's Ed25519 key under its name. It implements connector.Signer.
+type identity struct {
+	*sign.Identity
+	id cypherlink.ParticipantID
+}
+
+// ID is the institution.
+func (i identity) ID() cypherlink.ParticipantID { return i.id }
+
+// Sign signs a frame of a type that may be signed more than once.
+func (i identity) Sign(f cosi.Frame) ([64]byte, error) { return i.Identity.Sign(f) }
+
+// institutionConfig is what a bank and a clearing bank have in common.
+type institutionConfig struct {
+	Node node `json:"node"`
+	// Store is a DSN; empty for the embedded store in the data folder.
+	Store   string       `json:"store"`
+	Kafka   kafkaConfig  `json:"kafka"`
+	API     apiConfig    `json:"api"`
+	Margins marginConfig `json:"margins"`
+}
+
+// institution is a bank or a clearing bank that reaches both ledgers: the chain through its
+// own follower, the external one through its Kafka gateway.
+type institution struct {
+	config  *institutionConfig
+	keys    *keys
+	log     *slog.Logger
+	names   *directory
+	store   *store.Store
+	callers *callers
+	follow  *follow.Follower
+	gateway *kafkaledger.Gateway
+	ledgers map[cypherlink.LedgerID]ledger.Ledger
+	socket  net.Listener // of the API
+	close   []func() error
+}
+
+// lens is what an institution sees its ledgers through: bare, but in the demonstration.
+type lens func(ledger.Ledger) ledger.Ledger
+
+func bare(l ledger.Ledger) ledger.Ledger { return l }
+
+// newInstitution opens everything that an institution works with. What it returns with an
+// error is closed.
+func newInstitution(
+	ctx context.Context, c *institutionConfig, log *slog.Logger, through lens,
+) (_ *institution, err error) {
+	i := &institution{config: c, log: log, ledgers: map[cypherlink.LedgerID]ledger.Ledger{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.Close())
+		}
+	}()
+	if i.keys, err = c.Node.load(); err != nil {
+		return nil, err
+	}
+	i.names = newDirectory(i.keys.genesis)
+	if i.store, err = openStore(ctx, c.Store, c.Node.Data); err != nil {
+		return nil, err
+	}
+	i.close = append(i.close, i.store.Close)
+	i.callers = newCallers(i.keys.tls, i.keys.genesis, c.Node.Peers)
+	i.close = append(i.close, i.callers.Close)
+	if err = i.openChain(); err != nil {
+		return nil, err
+	}
+	if err = i.openKafka(); err != nil {
+		return nil, err
+	}
+	for id, l := range i.ledgers {
+		i.ledgers[id] = through(l)
+	}
+	if i.socket, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.API.Listen); err != nil {
+		return nil, err
+	}
+	i.close = append(i.close, func() error {
+		if err := i.socket.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil // the server closed it
+	})
+	return i, nil
+}
+
+// openChain opens the follower and the chain as a ledger.
+func (i *institution) openChain() error {
+	g := i.keys.genesis
+	disk, err := state.OpenPebble(filepath.Join(string(i.config.Node.Data), "chain"), state.PebbleOptions{
+		Log: i.log, Exit: func() { os.Exit(exitFailed) },
+	})
+	if err != nil {
+		return err
+	}
+	i.close = append(i.close, disk.Close)
+	o := follow.DefaultOptions(g)
+	o.Store, o.Log = disk, i.log
+	var members []*follow.Member
+	for _, p := range g.File().Participants {
+		addr, ok := i.config.Node.Peers[p.ID]
+		if p.Role != chain.RoleMember || !ok {
+			continue
+		}
+		m, err := follow.DialMember(p.Name, addr, peer.SPKI(p.TLS), i.keys.tls)
+		if err != nil {
+			return err
+		}
+		i.close = append(i.close, m.Close)
+		members = append(members, m)
+		o.Sources = append(o.Sources, m)
+	}
+	if i.follow, err = follow.Open(o); err != nil {
+		return err
+	}
+	l, err := chainledger.New(g, i.follow, members)
+	if err != nil {
+		return err
+	}
+	i.ledgers[g.Chain()] = l
+	return nil
+}
+
+// openKafka opens the gateway of the one external ledger.
+func (i *institution) openKafka() error {
+	g, k := i.keys.genesis, i.config.Kafka
+	tls, err := k.security()
+	if err != nil {
+		return err
+	}
+	for _, l := range g.File().Ledgers {
+		if l.Kind != chain.External {
+			continue
+		}
+		key, ok := g.Key(l.Operator)
+		if !ok {
+			return fmt.Errorf("no operator of ledger %s: %w", l.ID, errConfig)
+		}
+		i.gateway = kafkaledger.NewGateway(i.store, kafkaledger.Options{
+			Broker:   kafkaledger.Broker{Addresses: []string{k.Bootstrap}, TLS: tls},
+			Commands: k.Commands, Events: k.Events,
+			Operator:    ledger.Operator{Network: g.Network(), Ledger: l.ID, Key: key},
+			Participant: i.keys.self.ID, Signer: i.keys.identity, Log: i.log,
+		})
+		i.close = append(i.close, i.gateway.Close)
+		i.ledgers[l.ID] = i.gateway
+		return nil
+	}
+	return fmt.Errorf("genesis has no external ledger: %w", errConfig)
+}
+
+func (i *institution) identity() identity { return identity{i.keys.identity, i.keys.self.ID} }
+
+// serve listens for the talk of other institutions.
+func (i *institution) serve(ctx context.Context, a answer) error {
+	l, err := i.names.serve(ctx, i.config.Node.Listen, i.keys.tls, i.log, a)
+	if err != nil {
+		return err
+	}
+	i.close = append(i.close, l.Close)
+	return nil
+}
+
+// run works until ctx ends: the follower, the gateway, the REST API, and work.
+func (i *institution) run(ctx context.Context, o api.Options, work func(context.Context) error) error {
+	tls, err := i.config.API.TLS.config()
+	if err != nil {
+		return err
+	}
+	o.TLS, o.Log, o.Genesis = tls, i.log, i.keys.genesis
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return i.follow.Run(ctx) })
+	group.Go(func() error { return i.gateway.Run(ctx) })
+	group.Go(func() error { return api.Serve(ctx, i.socket, o) })
+	group.Go(func() error { return work(ctx) })
+	return group.Wait()
+}
+
+// Close releases everything, the last opened first.
+func (i *institution) Close() error { return closeAll(i.close) }

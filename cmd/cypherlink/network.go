@@ -1,0 +1,306 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/member"
+	"github.com/cypherlink/cypherlink/validator/rules"
+)
+
+// networkCommand is about a local network as a whole.
+type networkCommand struct {
+	Create createCommand `cmd:"" help:"Create keys, genesis and configuration. What exists is kept."`
+	Env    envCommand    `cmd:"" help:"Print addresses, certificate files, topics and pids, NAME=value."`
+}
+
+// createCommand creates the local network in a folder.
+type createCommand struct {
+	Dir string `arg:"" help:"Folder of the network." type:"path"`
+}
+
+const (
+	genesisName = "genesis.json"
+	configName  = "config.json"
+	dataName    = "data"
+)
+
+// Run creates keys, genesis and configuration, or says that they are there.
+func (c *createCommand) Run(s *session) error {
+	if _, err := os.Stat(filepath.Join(c.Dir, genesisName)); err == nil {
+		fmt.Fprintf(s.out, "the network in %s is kept\n", c.Dir)
+		return nil
+	}
+	if err := createNetwork(c.Dir); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "a network was made in %s\n", c.Dir)
+	return nil
+}
+
+// builder is a network while it is made.
+type builder struct {
+	dir     string
+	by      map[string]chain.Participant
+	genesis *chain.Genesis
+	ca      *authority
+	address map[string]string // of the talk, by folder
+	broker  string
+	api     map[string]string // of the REST APIs, by folder
+}
+
+// createNetwork makes everything below dir. genesis.json is written last: a folder that has it
+// is whole.
+func createNetwork(dir string) error {
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return err
+	}
+	de, _ := rules.DigitalEuro()
+	dcep, _ := rules.DigitalYuan()
+	setDE, err := rules.Compile(de)
+	if err != nil {
+		return err
+	}
+	setDCEP, err := rules.Compile(dcep)
+	if err != nil {
+		return err
+	}
+	file, by, err := draw(dir, ruleSets{setDE.Hash(), setDCEP.Hash()}, time.Now().UnixMilli())
+	if err != nil {
+		return err
+	}
+	raw, err := file.Encode()
+	if err != nil {
+		return err
+	}
+	b := &builder{dir: dir, by: by, address: map[string]string{}, api: map[string]string{}}
+	if b.genesis, err = chain.ParseGenesis(raw); err != nil {
+		return err
+	}
+	if b.ca, err = newAuthority(dir); err != nil {
+		return err
+	}
+	if err := b.ca.issue(dir, "client"); err != nil {
+		return err
+	}
+	if err := b.pickPorts(); err != nil {
+		return err
+	}
+	for folder, rules := range map[string][]byte{folderVoteDE: de, folderVoteDCEP: dcep} {
+		if err := os.WriteFile(filepath.Join(dir, folder, "rules.json"), rules, fileMode); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(b.members(), b.validators(), b.ledger(), b.banks(), b.clearing()); err != nil {
+		return err
+	}
+	if err := writePayments(dir); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, genesisName), raw, fileMode)
+}
+
+// writePayments writes pay.json and pay.xml, which can be posted to Bank A at once.
+func writePayments(dir string) error {
+	message, err := sampleMessage(time.Now())
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "pay.xml"), message, fileMode); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "pay.json"), []byte(samplePayment), fileMode)
+}
+
+// pickPorts finds a free port for everybody who listens.
+func (b *builder) pickPorts() error {
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close() // it was only to keep the port from being picked twice
+		}
+	}()
+	pick := func() (string, error) {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+		if err != nil {
+			return "", err
+		}
+		held = append(held, l)
+		return l.Addr().String(), nil
+	}
+	for _, a := range cast() {
+		addr, err := pick()
+		if err != nil {
+			return err
+		}
+		b.address[a.folder] = addr
+	}
+	for _, folder := range []string{folderA, folderB, folderClearing} {
+		addr, err := pick()
+		if err != nil {
+			return err
+		}
+		b.api[folder] = addr
+	}
+	var err error
+	b.broker, err = pick()
+	return err
+}
+
+// node is the common part of a configuration; it reaches the named others.
+func (b *builder) node(folder string, peers ...string) node {
+	n := node{
+		Genesis: "../" + genesisName, Identity: "identity.key", Cosigning: "cosigning.key",
+		TLSCert: "tls.pem", TLSKey: "tls.key", Data: dataName, Listen: b.address[folder],
+		Peers: map[cypherlink.ParticipantID]string{},
+	}
+	for _, p := range peers {
+		n.Peers[b.by[p].ID] = b.address[p]
+	}
+	return n
+}
+
+func (b *builder) write(folder string, c any) error {
+	return writeConfig(filepath.Join(b.dir, folder, configName), c)
+}
+
+func committee() []string {
+	var all []string
+	for i := 1; i <= members; i++ {
+		all = append(all, fmt.Sprint(folderMember, i))
+	}
+	return all
+}
+
+func (b *builder) members() error {
+	for _, folder := range committee() {
+		data := filepath.Join(b.dir, folder, dataName)
+		if err := member.Create(data, b.genesis, slog.New(slog.DiscardHandler)); err != nil {
+			return err
+		}
+		if err := b.write(folder, memberConfig{b.node(folder, committee()...)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) validators() error {
+	for folder, asset := range map[string]cypherlink.Asset{folderVoteDE: assetDE(), folderVoteDCEP: assetDCEP()} {
+		c := validatorConfig{
+			Node: b.node(folder), Asset: assetName{asset.Ledger, asset.Code}, RuleSet: "rules.json",
+			Screening: []string{}, Valid: jsonDuration(sourceHold),
+		}
+		if err := b.write(folder, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	topicCommands = "de.commands"
+	topicEvents   = "de.events"
+)
+
+// tls issues a certificate and names its files for the configuration in the folder.
+func (b *builder) tls(folder, name string) (tlsFiles, error) {
+	f := tlsFiles{Cert: path(name + ".pem"), Key: path(name + ".key"), CA: "../ca.pem"}
+	return f, b.ca.issue(filepath.Join(b.dir, folder), name)
+}
+
+func (b *builder) kafka(folder string) (kafkaConfig, error) {
+	tls, err := b.tls(folder, "kafka")
+	return kafkaConfig{Bootstrap: b.broker, TLS: tls, Commands: topicCommands, Events: topicEvents}, err
+}
+
+func (b *builder) ledger() error {
+	kafka, err := b.kafka(folderLedger)
+	if err != nil {
+		return err
+	}
+	c := ledgerConfig{
+		Node: b.node(folderLedger), Ledger: ledgerDE, Kafka: kafka, Embedded: true,
+	}
+	c.Node.Listen = ""
+	for _, o := range openingsDE(b.by) {
+		c.Openings = append(c.Openings, openingConfig{
+			Account: o.Account, Asset: assetName{o.Asset.Ledger, o.Asset.Code},
+			Balance: o.Amount.Format(o.Asset.Scale),
+		})
+	}
+	return b.write(folderLedger, c)
+}
+
+// institution is the common part of a bank's and the clearing bank's configuration.
+func (b *builder) institution(folder string, peers ...string) (institutionConfig, error) {
+	c := institutionConfig{
+		Node: b.node(folder, append(committee(), peers...)...), Margins: localMargins(),
+		API: apiConfig{Listen: b.api[folder]},
+	}
+	var err error
+	if c.Kafka, err = b.kafka(folder); err != nil {
+		return c, err
+	}
+	c.API.TLS, err = b.tls(folder, "api")
+	return c, err
+}
+
+func (b *builder) banks() error {
+	validators := []string{folderVoteDE, folderVoteDCEP}
+	for _, bank := range []struct {
+		folder, other, address string
+		funding                cypherlink.Asset
+		customers              []customerConfig
+	}{
+		{folderA, folderB, "private.cl.de.cypadeff", assetDE(), customersA()},
+		{folderB, folderA, "private.cl.cypherium.cypbcnbj", assetDCEP(), customersB()},
+	} {
+		common, err := b.institution(bank.folder, append(validators, bank.other, folderClearing)...)
+		if err != nil {
+			return err
+		}
+		var secret [32]byte
+		if _, err := rand.Read(secret[:]); err != nil {
+			return err
+		}
+		name := filepath.Join(b.dir, bank.folder, "ilp.secret")
+		if err := os.WriteFile(name, cypherlink.AppendHex(nil, secret[:]), fileMode); err != nil {
+			return err
+		}
+		err = b.write(bank.folder, connectConfig{
+			institutionConfig: common, Funding: assetName{bank.funding.Ledger, bank.funding.Code},
+			Connector: b.by[folderClearing].ID, Address: bank.address, Secret: "ilp.secret",
+			Customers: bank.customers, Screening: []string{},
+			Negotiate: jsonDuration(10 * time.Second), Approve: jsonDuration(5 * time.Second),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) clearing() error {
+	common, err := b.institution(folderClearing, folderA, folderB)
+	if err != nil {
+		return err
+	}
+	de, dcep := assetDE(), assetDCEP()
+	return b.write(folderClearing, connectorConfig{
+		institutionConfig: common,
+		Prices: []priceConfig{{
+			From: assetName{de.Ledger, de.Code}, To: assetName{dcep.Ledger, dcep.Code},
+			Num: 2, Den: 1, Fee: "1.00",
+		}},
+		Valid: jsonDuration(time.Minute), Slack: jsonDuration(2 * time.Second),
+	})
+}
