@@ -3,15 +3,19 @@ package member_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
@@ -23,6 +27,9 @@ import (
 // childFolder names, to a child process, the folder of the member that it runs: with what
 // town.spawn has put there.
 const childFolder = "CYPHERLINK_TEST_MEMBER"
+
+// childBreaks tells a child process that its disk fills up.
+const childBreaks = "CYPHERLINK_TEST_MEMBER_BREAKS"
 
 // child is the process that runs a member until it is killed.
 func child(folder string) int {
@@ -71,16 +78,24 @@ func runChild(folder string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv(childBreaks) != "" {
+		// From now on no file grows beyond 64 KiB: the store's log cannot be written for long.
+		signal.Ignore(syscall.SIGXFSZ)
+		limit := syscall.Rlimit{Cur: 64 << 10, Max: 64 << 10}
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			return err
+		}
+	}
 	fmt.Println("ready, observer:", m.Metrics().Observer)
 	return m.Run(ctx)
 }
 
-// spawn runs a member in a process of its own, and waits until it is ready.
-func (w *town) spawn(i int) *exec.Cmd {
+// spawn runs member 3 in a process of its own, and waits until it is ready.
+func (w *town) spawn(env ...string) *exec.Cmd {
 	w.t.Helper()
-	folder := w.folder(i)
+	folder := w.folder(3)
 	if _, err := os.Stat(filepath.Join(folder, "tls.pem")); err != nil {
-		err := w.tls[i].Save(filepath.Join(folder, "tls.pem"), filepath.Join(folder, "tls.key"))
+		err := w.tls[3].Save(filepath.Join(folder, "tls.pem"), filepath.Join(folder, "tls.key"))
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -94,7 +109,10 @@ func (w *town) spawn(i int) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(w.t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childFolder+"="+folder, "ADDRS="+strings.Join(addrs, ","))
-	cmd.Stderr = os.Stderr
+	cmd.Env = append(cmd.Env, env...)
+	if len(env) == 0 { // otherwise it is to fail, and says so
+		cmd.Stderr = os.Stderr
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)
@@ -125,7 +143,7 @@ func TestKillNine(t *testing.T) {
 	for i := range 3 {
 		w.start(i)
 	}
-	cmd := w.spawn(3)
+	cmd := w.spawn()
 	rounds := 8
 	if testing.Short() {
 		rounds = 1
@@ -138,7 +156,7 @@ func TestKillNine(t *testing.T) {
 		}
 		w.kill(cmd)
 		w.settle(c, w.World.Prepare(w.payment(fmt.Sprint(round, " while it is down"))))
-		cmd = w.spawn(3)
+		cmd = w.spawn()
 		// Without the one that stops now, the quorum needs the one that was killed.
 		w.stop(round % 3)
 		w.settle(w.client(3), w.World.Prepare(w.payment(fmt.Sprint(round, " with it alone"))))
@@ -150,4 +168,34 @@ func TestKillNine(t *testing.T) {
 			t.Errorf("member %d: %+v", i, m)
 		}
 	}
+}
+
+// A store that cannot be written kills the process: what is durable is for a new start to find
+// out.
+func TestAFullDiskStopsTheProcess(t *testing.T) {
+	w := found(t, quick())
+	for i := range 3 {
+		w.start(i)
+	}
+	cmd := w.spawn(childBreaks + "=1")
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	var err error
+	w.eventually("the process ends", func() bool {
+		p := w.payment(fmt.Sprint(time.Now()))
+		p.Packet = make([]byte, 8000)
+		w.settle(w.client(0), w.World.Prepare(p))
+		select {
+		case err = <-exited:
+			return true
+		default:
+			return false
+		}
+	})
+	// By Run's error, or by the store's own exit where it has no way to return one.
+	exit := (*exec.ExitError)(nil)
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 && exit.ExitCode() != 3 {
+		t.Fatal(err)
+	}
+	w.kill(w.spawn()) // a disk with room again: no observer
 }

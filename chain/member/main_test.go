@@ -59,6 +59,8 @@ type town struct {
 type run struct {
 	*member.Member
 	stop func()
+	// broken says that it must fail.
+	broken bool
 }
 
 // quick is the land of most tests, with an idle interval of 100 ms.
@@ -167,7 +169,14 @@ func (w *town) startWith(i int, o member.Options) {
 	go func() { ended <- m.Run(ctx) }()
 	w.runs[i] = &run{Member: m, stop: sync.OnceFunc(func() {
 		cancel()
-		if err := errors.Join(<-ended, m.Close()); err != nil {
+		ran, closed := <-ended, m.Close()
+		if w.runs[i].broken {
+			if ran == nil {
+				w.t.Errorf("member %d runs on a broken disk", i)
+			}
+			return
+		}
+		if err := errors.Join(ran, closed); err != nil {
 			w.t.Errorf("member %d: %v", i, err)
 		}
 	})}

@@ -2,6 +2,7 @@ package member_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +90,20 @@ func TestWithoutAQuorumNothingIsFinal(t *testing.T) {
 	w.eventually("no pool holds it any more", func() bool {
 		return w.runs[0].Metrics().Pool+w.runs[1].Metrics().Pool == 0
 	})
+}
+
+// What all have voted for and none has made final survives when all stop at once (I3).
+func TestAllStopAtOnce(t *testing.T) {
+	w := found(t, quick())
+	for round := range 3 {
+		w.startAll()
+		for i := range w.runs {
+			w.settle(w.client(i), w.World.Prepare(w.payment(fmt.Sprint(round, " ", i))))
+		}
+		for i := range w.runs {
+			w.stop(i)
+		}
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -233,5 +248,98 @@ func TestAFollowerKeepsUp(t *testing.T) {
 	got, _, err := s.Balance(ledgertest.Account(w.World.Alice), w.World.Asset)
 	if err != nil || got != ledgertest.Opening-3 {
 		t.Fatalf("Alice holds %d, %v", got, err)
+	}
+}
+
+// A member whose safety record cannot be written stops at once.
+func TestAMemberWithoutItsRecordStops(t *testing.T) {
+	w := found(t, quick())
+	w.startAll()
+	w.settle(w.client(0), w.World.Prepare(w.payment("before")))
+	w.runs[3].broken = true
+	if err := w.runs[3].BreakSafety(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it answers no more", func() bool {
+		o, err := submit(w.client(3), time.Second, w.World.Prepare(w.payment(fmt.Sprint(time.Now()))))
+		return err != nil && o.Status == 0
+	})
+	w.settle(w.client(0), w.World.Prepare(w.payment("after")))
+	w.stop(3)
+}
+
+// clock is the members' clock, as far ahead of time as a test says.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// startAt starts members that live by c.
+func (w *town) startAt(c *clock, members ...int) {
+	w.t.Helper()
+	for _, i := range members {
+		o := w.options(i)
+		o.Now = c.now
+		w.startWith(i, o)
+	}
+}
+
+// What was taken and then expired, while nothing became final, is refused by the first block
+// of a later time.
+func TestWhatExpiresInThePoolIsRefused(t *testing.T) {
+	w := found(t, quick())
+	var c clock
+	w.startAt(&c, 0, 1, 2)
+	w.settle(w.client(0), w.World.Prepare(w.payment("before")))
+	w.stop(2)
+	soon := w.World.Payment("soon", 1, c.now().Add(20*time.Second).Unix())
+	told := make(chan follow.Outcome, 1)
+	go func() {
+		o, err := submit(w.client(0), patience, w.World.Prepare(soon))
+		if err != nil {
+			t.Error(err)
+		}
+		told <- o
+	}()
+	w.eventually("it is in the pool", func() bool { return w.runs[0].Metrics().Pool == 1 })
+	c.ahead.Store(int64(time.Minute))
+	w.startAt(&c, 2)
+	if o := <-told; o.Status != follow.Refused || o.Refusal.Code != ledger.CodeExpiry {
+		t.Fatalf("%+v", o)
+	}
+	b, err := fetch(w.client(0), w.runs[0].Metrics().Height, patience)
+	if err != nil || len(b.Blocks) == 0 {
+		t.Fatal(err)
+	}
+	if at := b.Blocks[0].Block.Header.TimeMS; at < time.Now().Add(30*time.Second).UnixMilli() {
+		t.Fatalf("a block of %s", time.UnixMilli(at))
+	}
+}
+
+// An answer holds some 256 KiB of blocks and one block at least.
+func TestAnswersAreBounded(t *testing.T) {
+	w := found(t, quick())
+	w.startAll()
+	for i := range 16 {
+		p := w.payment(fmt.Sprint("large ", i))
+		p.Packet = make([]byte, ledger.MaxPacket)
+		w.settle(w.client(0), w.World.Prepare(p))
+	}
+	from, answers := uint64(1), 0
+	for head := from; from <= head; answers++ {
+		b, err := fetch(w.client(0), from, 0)
+		if err != nil || len(b.Blocks) == 0 {
+			t.Fatal(err)
+		}
+		size := 0
+		for _, f := range b.Blocks {
+			size += f.Block.Payload.Size()
+		}
+		if size > 256<<10 && len(b.Blocks) > 1 {
+			t.Fatalf("%d blocks of %d bytes", len(b.Blocks), size)
+		}
+		head, from = b.Head, from+uint64(len(b.Blocks))
+	}
+	if answers < 3 {
+		t.Fatalf("half a mebibyte in %d answers", answers)
 	}
 }

@@ -268,7 +268,7 @@ func (n *network) gossip(ctx context.Context, txs []*state.Transaction) {
 			size += 4 + len(txs[count].Encode())
 			count++
 		}
-		body := encodeTransactions(txs[:count])
+		body := encodeTransactions(txs[:count], size)
 		for i := range n.clients {
 			n.tell(ctx, i, classTransactions, kindTransactions, body)
 		}
@@ -287,8 +287,8 @@ func (n *network) tell(ctx context.Context, to, class int, kind uint8, body []by
 	}
 }
 
-func encodeTransactions(txs []*state.Transaction) []byte {
-	w := wire.NewWriter(maxGossip)
+func encodeTransactions(txs []*state.Transaction, size int) []byte {
+	w := wire.NewWriter(4 + size)
 	w.U32(uint32(len(txs))) //nolint:gosec // at most MaxTransactions
 	for _, tx := range txs {
 		w.Var(tx.Encode())

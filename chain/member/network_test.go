@@ -247,18 +247,21 @@ func TestEquivocationIsEvidence(t *testing.T) {
 	}
 	w.settle(w.client(0), w.World.Prepare(w.payment("before")))
 	c := w.dial(w.tls[3], 0, consensus(bft.MaxMessage), peer.Class{Length: 4})
-	view := w.runs[0].Metrics().View + 20
-	for _, block := range []cypherlink.Hash{{1}, {2}} {
-		tuple := chain.Tuple{View: view, Height: 10, Block: block, ParentView: view - 1}
+	view, epoch := w.runs[0].Metrics().View+20, w.Committee.Epoch()
+	vote := func(epoch uint64, block byte) {
+		tuple := chain.Tuple{View: view, Height: 10, Block: cypherlink.Hash{block}, ParentView: view - 1}
 		signature, err := w.Keys[3].SignRecorded(w.Committee.VoteFrame(tuple))
 		if err != nil {
 			t.Fatal(err)
 		}
-		vote := bft.Vote{Vote: chain.Vote{Tuple: tuple, Member: 3, Signature: signature}}
-		if err := c.Send(t.Context(), 0, 1, bft.Encode(w.Committee.Epoch(), vote)); err != nil {
+		v := bft.Vote{Vote: chain.Vote{Tuple: tuple, Member: 3, Signature: signature}}
+		if err := c.Send(t.Context(), 0, 1, bft.Encode(epoch, v)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	vote(epoch, 1)
+	vote(epoch+1, 2) // another epoch's message is none of this one
+	vote(epoch, 3)
 	w.eventually("the fault is proved", func() bool { return w.runs[0].Metrics().Faults == 1 })
 	w.stop(0)
 	w.start(0)
@@ -266,8 +269,9 @@ func TestEquivocationIsEvidence(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatalf("%d faults, %v", len(all), err)
 	}
-	if _, ok := all[0].(chain.DoubleVote); !ok {
-		t.Fatalf("%T", all[0])
+	e, ok := all[0].(chain.DoubleVote)
+	if !ok || e.First.Tuple.Block[0] != 1 || e.Second.Tuple.Block[0] != 3 {
+		t.Fatalf("%+v", all[0])
 	}
 	if who, err := w.Committee.VerifyEvidence(all[0]); err != nil || who != 3 {
 		t.Fatalf("convicts %d, %v", who, err)

@@ -110,6 +110,38 @@ func TestAnOldCopyObserves(t *testing.T) {
 	w.observes()
 }
 
+// I5: a record below the one that the store knows, also after the member has observed.
+func TestAnOldRecordBesideANewerStoreObserves(t *testing.T) {
+	w := found(t, quick())
+	safety := filepath.Join(w.folder(3), "safety")
+	old, err := os.ReadFile(safety)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.startAll()
+	c := w.client(0)
+	for i := range 3 {
+		w.settle(c, w.World.Prepare(w.payment(fmt.Sprint(i))))
+	}
+	w.eventually("the member votes", func() bool { return w.runs[3].Metrics().Height > 2 })
+	w.stop(3)
+	remove(t, safety)
+	w.start(3)
+	w.observes()
+	w.stop(3)
+	if err := os.WriteFile(safety, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := member.Open(t.Context(), w.options(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if !m.Metrics().Observer {
+		t.Fatal("an old record may speak")
+	}
+}
+
 func TestAFolderHasOneProcess(t *testing.T) {
 	w := found(t, quick())
 	w.start(0)

@@ -3,6 +3,7 @@ package member
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -12,7 +13,10 @@ import (
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/bft"
 	"github.com/cypherlink/cypherlink/chain/chaintest"
+	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
+	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 )
 
 func TestHistogram(t *testing.T) {
@@ -196,9 +200,9 @@ func TestTransactionsKeepTheirForm(t *testing.T) {
 		for i := range rapid.Uint64Range(0, 2).Draw(t, "count") {
 			txs = append(txs, made('a', i, int(i)*100))
 		}
-		b := encodeTransactions(txs)
+		b := encodeTransactions(txs, 0)
 		got, err := decodeTransactions(b)
-		if err != nil || len(got) != len(txs) || !bytes.Equal(encodeTransactions(got), b) {
+		if err != nil || len(got) != len(txs) || !bytes.Equal(encodeTransactions(got, 0), b) {
 			t.Fatalf("%d of %d, %v", len(got), len(txs), err)
 		}
 		for n := range b {
@@ -210,64 +214,123 @@ func TestTransactionsKeepTheirForm(t *testing.T) {
 }
 
 func FuzzTransactions(f *testing.F) {
-	f.Add(encodeTransactions([]*state.Transaction{made('a', 0, 10), made('b', 1, 0)}))
+	f.Add(encodeTransactions([]*state.Transaction{made('a', 0, 10), made('b', 1, 0)}, 0))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		txs, err := decodeTransactions(b)
-		if err == nil && !bytes.Equal(encodeTransactions(txs), b) {
+		if err == nil && !bytes.Equal(encodeTransactions(txs, 0), b) {
 			t.Fatalf("accepted %x", b)
 		}
 	})
 }
 
-// A block that cannot become final any more gives its transactions back; one that still can
-// keeps them.
-func TestLostBlocksGiveTheirTransactionsBack(t *testing.T) {
+// loom makes blocks without consensus.
+type loom struct {
+	*chaintest.Network
+	*machine
+}
+
+func newLoom(t *testing.T) *loom {
+	t.Helper()
 	n := chaintest.New(t, nil)
 	s, err := state.Open(state.NewMemory(), n.Genesis)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.SetRoots(t, s.Header().Roots)
-	w := n.World
-	p := newPool(DefaultLimits())
-	m := newMachine(s, p)
-	build := func(qc chain.QC, at int64) chain.Block {
-		t.Helper()
-		b := n.Block(qc, chaintest.Start+at, nil, chain.Roots{})
-		if b.Payload, b.Header.Roots, err = m.Build(b.Header); err != nil {
-			t.Fatal(err)
-		}
-		b = n.Block(qc, chaintest.Start+at, b.Payload, b.Header.Roots)
-		if roots, err := m.Execute(b.Header, b.Payload); err != nil || roots != b.Header.Roots {
-			t.Fatal(err)
-		}
-		return b
+	return &loom{n, newMachine(s, newPool(DefaultLimits()))}
+}
+
+// build makes and executes a block on the one that qc certifies.
+func (l *loom) build(t *testing.T, qc chain.QC, at int64) chain.Block {
+	t.Helper()
+	b := l.Block(qc, chaintest.Start+at, nil, chain.Roots{})
+	payload, roots, err := l.Build(b.Header)
+	if err != nil {
+		t.Fatal(err)
 	}
-	add := func(name string) *state.Transaction {
-		tx := state.NewTransaction(w.Prepare(w.Payment(name, 1, chaintest.Start/1000+600)))
-		p.add(tx, time.Time{})
-		return tx
+	b = l.Block(qc, chaintest.Start+at, payload, roots)
+	if got, err := l.Execute(b.Header, b.Payload); err != nil || got != roots {
+		t.Fatal(err)
 	}
-	first := add("first")
-	one := build(n.Committee.Genesis(), 1000)
-	second := add("second")
-	other := build(n.Committee.Genesis(), 2000) // the same height, with both
+	return b
+}
+
+func (l *loom) prepare(name string, amount cypherlink.Amount) *state.Transaction {
+	return state.NewTransaction(l.World.Prepare(l.World.Payment(name, amount, chaintest.Start/1000+600)))
+}
+
+// A block that cannot become final any more gives its transactions back; one that still can
+// keeps them.
+func TestLostBlocksGiveTheirTransactionsBack(t *testing.T) {
+	l := newLoom(t)
+	first, second := l.prepare("first", 1), l.prepare("second", 1)
+	l.pool.add(first, time.Now())
+	one := l.build(t, l.Committee.Genesis(), 1000)
+	l.pool.add(second, time.Now())
+	other := l.build(t, l.Committee.Genesis(), 2000) // the same height, with both
 	if len(one.Payload) != 1 || len(other.Payload) != 2 {
 		t.Fatalf("%d and %d transactions", len(one.Payload), len(other.Payload))
 	}
-	child := build(n.Certify(t, one.Header), 3000) // what its parent holds is not in it again
+	child := l.build(t, l.Certify(t, one.Header), 3000) // what its parent holds is not in it again
 	if len(child.Payload) != 1 || !bytes.Equal(child.Payload[0], second.Encode()) {
 		t.Fatalf("%d transactions in the child", len(child.Payload))
 	}
-	final := state.Final{Block: one, Proof: chain.FinalityProof{
-		Headers: []chain.Header{one.Header, child.Header}, QC: n.Certify(t, child.Header),
-	}}
-	lost, err := m.commit(final)
-	if err != nil || len(lost) != 1 || len(lost[0]) != 2 || !bytes.Equal(lost[0][0], first.Encode()) {
-		t.Fatalf("lost %d payloads, %v", len(lost), err)
+	if l.pool.due(time.Now().Add(-time.Minute)) != nil {
+		t.Fatal("a transaction in flight is tried again")
 	}
-	if len(m.executed) != 1 || m.newest.Height() != 2 {
-		t.Fatalf("%d blocks left, newest at height %d", len(m.executed), m.newest.Height())
+	// The other block's second transaction has meanwhile left the pool.
+	l.pool.remove(second.Hash)
+	m := &Member{
+		log: slog.New(slog.DiscardHandler), state: l.state, machine: l.machine, pool: l.pool, now: time.Now,
+		store: &ahead{}, proposals: &proposals{}, jobs: make(chan job, 1),
+	}
+	err := m.apply(t.Context(), bft.Final{Block: one, Proof: chain.FinalityProof{
+		Headers: []chain.Header{one.Header, child.Header}, QC: l.Certify(t, child.Header),
+	}})
+	if err != nil || len(l.executed) != 1 || l.newest.Height() != 2 {
+		t.Fatalf("%d blocks left, newest at height %d, %v", len(l.executed), l.newest.Height(), err)
+	}
+	back := l.pool.get(second.Hash)
+	if back == nil || l.pool.due(time.Time{}) == nil {
+		t.Fatal("the transaction is not back, or not tried first")
+	}
+}
+
+// What the final state refuses may still succeed on a block that is on its way, and what a
+// block on its way excludes may still succeed if that block is lost: neither is refused.
+func TestJudgement(t *testing.T) {
+	l := newLoom(t)
+	m := &Member{state: l.state, machine: l.machine, genesis: l.Genesis}
+	now := time.UnixMilli(chaintest.Start + 5000)
+	payment := l.World.Payment("one", ledgertest.Opening, chaintest.Start/1000+600)
+	prepare := state.NewTransaction(l.World.Prepare(payment))
+	confirm := state.NewTransaction(l.World.Confirm(l.World.Bob, payment))
+	rival := l.prepare("rival", 1)
+	judge := func(tx *state.Transaction, want follow.Status) follow.Outcome {
+		t.Helper()
+		o, err := m.judge(tx, now)
+		if err != nil || o.Status != want {
+			t.Fatalf("%+v, %v", o, err)
+		}
+		return o
+	}
+	judge(confirm, follow.Refused)
+	l.pool.add(prepare, time.Time{})
+	block := l.build(t, l.Committee.Genesis(), 1000)
+	judge(confirm, follow.Pending) // by the newest state
+	judge(rival, follow.Pending)   // by the final one
+	judge(prepare, follow.Pending) // in flight
+	child := l.build(t, l.Certify(t, block.Header), 2000)
+	if _, err := l.commit(state.Final{Block: block, Proof: chain.FinalityProof{
+		Headers: []chain.Header{block.Header, child.Header}, QC: l.Certify(t, child.Header),
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if o := judge(prepare, follow.Final); o.Height != 1 {
+		t.Fatalf("final at height %d", o.Height)
+	}
+	if o := judge(rival, follow.Refused); o.Refusal.Code != ledger.CodeFunds || o.Height != 1 {
+		t.Fatalf("%+v", o)
 	}
 }
