@@ -11,13 +11,16 @@ FUZZTIME ?= 20s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build check test bench fuzz vuln
+.PHONY: help build demo check test bench fuzz vuln
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 build: ## compile everything
 	go build ./...
+
+demo: ## play the whitepaper's thirteen steps, here and now
+	go run ./cmd/cypherlink demo
 
 check: $(GOLANGCI) ## format, vet, lint, the tidy test, short tests under the race detector
 	@out=$$($(GOLANGCI) fmt --diff); [ -z "$$out" ] || { echo "$$out"; echo "run: $(GOLANGCI) fmt"; exit 1; }
