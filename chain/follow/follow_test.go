@@ -35,9 +35,22 @@ type committee struct {
 	changed chan struct{}
 }
 
+// network is that of chaintest.New, which takes a while to make and does not change.
+func network(t testing.TB) *chaintest.Network {
+	t.Helper()
+	onlyOnce.Do(func() { theNetwork = chaintest.New(t, nil) })
+	n := *theNetwork
+	return &n
+}
+
+var (
+	onlyOnce   sync.Once
+	theNetwork *chaintest.Network
+)
+
 func newCommittee(t testing.TB) *committee {
 	t.Helper()
-	n := chaintest.New(t, nil)
+	n := network(t)
 	s, err := state.Open(state.NewMemory(), n.Genesis)
 	if err != nil {
 		t.Fatal(err)
@@ -261,13 +274,14 @@ func TestLiars(t *testing.T) {
 			b.Blocks[len(b.Blocks)-1].Proof = chain.FinalityProof{}
 		},
 	}
+	c := newCommittee(t)
+	for i := range 3 {
+		c.block(t, int64(i+1), c.World.Prepare(c.World.Payment(fmt.Sprint(i), 1, start+900)))
+	}
 	for name, edit := range edits {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				c := newCommittee(t)
-				for i := range 3 {
-					c.block(t, int64(i+1), c.World.Prepare(c.World.Payment(fmt.Sprint(i), 1, start+900)))
-				}
+				c.changed = make(chan struct{}) // of this bubble
 				liar := &source{name: "liar"}
 				liar.answer = func(ctx context.Context, call follow.Fetch) (follow.Blocks, error) {
 					b, err := c.answer(ctx, call)

@@ -37,9 +37,22 @@ func open(t testing.TB, store state.Store, n *chaintest.Network) *state.State {
 	return s
 }
 
+// network is that of chaintest.New, which takes a while to make and does not change.
+func network(t testing.TB) *chaintest.Network {
+	t.Helper()
+	onlyOnce.Do(func() { theNetwork = chaintest.New(t, nil) })
+	n := *theNetwork
+	return &n
+}
+
+var (
+	onlyOnce   sync.Once
+	theNetwork *chaintest.Network
+)
+
 func weave(t testing.TB, store state.Store) *fabric {
 	t.Helper()
-	n := chaintest.New(t, nil)
+	n := network(t)
 	f := &fabric{Network: n, State: open(t, store, n)}
 	n.SetRoots(t, f.Header().Roots)
 	f.qc = n.Committee.Genesis()

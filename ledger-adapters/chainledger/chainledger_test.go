@@ -104,10 +104,23 @@ func (f *fabric) Fetch(ctx context.Context, call follow.Fetch) (follow.Blocks, e
 	}
 }
 
+// network is that of chaintest.New, which takes a while to make and does not change.
+func network(t testing.TB) *chaintest.Network {
+	t.Helper()
+	onlyOnce.Do(func() { theNetwork = chaintest.New(t, nil) })
+	n := *theNetwork
+	return &n
+}
+
+var (
+	onlyOnce   sync.Once
+	theNetwork *chaintest.Network
+)
+
 // weave makes a fabric at height 0, whose follower does not run yet.
 func weave(t *testing.T) *fabric {
 	t.Helper()
-	n := chaintest.New(t, nil)
+	n := network(t)
 	s, err := state.Open(state.NewMemory(), n.Genesis)
 	if err != nil {
 		t.Fatal(err)
