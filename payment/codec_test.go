@@ -41,7 +41,9 @@ func everyEvent(tb testing.TB, n *network) []Event {
 		Relayed{},
 		Moved{Outcome: connector.Reserved},
 		Moved{Outcome: connector.Undone, Cause: cause},
-		Witnessed{ledger.Receipt{Ledger: "de", Custody: custody, Sequence: 7, TimeMS: 9, Evidence: []byte{1}}},
+		Witnessed{ledger.Receipt{
+			Ledger: "de", Custody: custody, Sequence: 7, TimeMS: 9, Evidence: []byte{1},
+		}},
 		Witnessed{ledger.Receipt{Ledger: "de", Custody: ledger.Custody{ID: o.custody(1)}}},
 		Ended{StatusRejected, cause},
 		Ended{StatusExpired, cause},
@@ -85,7 +87,8 @@ func TestEventsHaveOneForm(t *testing.T) {
 		t.Errorf("%d of %d kinds", len(kinds), kindBound)
 	}
 	for kind := range uint8(255) {
-		if _, err := DecodeEvent(append(make([]byte, 8), kind), n.genesis); err == nil && kind != kindRelayed {
+		_, err := DecodeEvent(append(make([]byte, 8), kind), n.genesis)
+		if err == nil && kind != kindRelayed {
 			t.Errorf("kind %d without content", kind)
 		}
 	}
@@ -115,8 +118,10 @@ func messages(tb testing.TB, n *network) map[string]struct {
 		"setup":         {setup.Encode(), again(DecodeSetup)},
 		"setup answer":  {answer.Encode(), again(DecodeSetupAnswer)},
 		"quote request": {request.Encode(), again(DecodeQuoteRequest)},
-		"begin":         {(&BeginRequest{Proof: proof, Verdicts: verdicts}).Encode(), again(DecodeBeginRequest)},
-		"verdict":       {only[Judge](tb, e).Request.Encode(), again(DecodeVerdictRequest)},
+		"begin": {
+			(&BeginRequest{Proof: proof, Verdicts: verdicts}).Encode(), again(DecodeBeginRequest),
+		},
+		"verdict": {only[Judge](tb, e).Request.Encode(), again(DecodeVerdictRequest)},
 		"signed verdict": {EncodeVerdict(&verdicts[0]), func(b []byte) ([]byte, error) {
 			v, err := DecodeVerdict(b)
 			return EncodeVerdict(v), err
@@ -176,11 +181,13 @@ func TestMessagesRefuseValues(t *testing.T) {
 		t.Errorf("an answer without an address: %v", err)
 	}
 	proof := newScene(t, n).agreed()
-	if _, err := DecodeVerdictRequest((&VerdictRequest{Proof: proof, Leg: 2}).Encode()); !errors.Is(err, ErrMessage) {
+	third := &VerdictRequest{Proof: proof, Leg: 2}
+	if _, err := DecodeVerdictRequest(third.Encode()); !errors.Is(err, ErrMessage) {
 		t.Errorf("a leg that is none: %v", err)
 	}
 	one := *proof.Terms
-	one.Connector, one.Quote, one.Legs = cypherlink.ParticipantID{}, cypherlink.Hash{}, slices.Clone(one.Legs[:1])
+	one.Connector, one.Quote = cypherlink.ParticipantID{}, cypherlink.Hash{}
+	one.Legs = slices.Clone(one.Legs[:1])
 	one.Legs[0].Credit.Owner = one.Payee
 	single := *proof
 	single.Terms = &one

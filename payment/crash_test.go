@@ -134,7 +134,10 @@ func TestCrashAtEveryCommand(t *testing.T) {
 						w.crash(of, restarted)
 						return errDown
 					}
-					l := map[cypherlink.LedgerID]*memoryLedger{"de": w.de, "cypherium": w.cypherium}[tt.ledger]
+					l := w.de
+					if tt.ledger == "cypherium" {
+						l = w.cypherium
+					}
 					l.set(func(l *memoryLedger) {
 						if applied {
 							l.after = hook

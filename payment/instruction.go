@@ -100,7 +100,7 @@ func (i *Instruction) check() error {
 	}
 	for _, f := range i.fields() {
 		if err := f.field.Check(f.text); err != nil {
-			return fault(iso20022.CodeValue, f.reason, f.pointer, "the text is not one that a payment can carry", err)
+			return fault(iso20022.CodeValue, f.reason, f.pointer, "the text is not allowed", err)
 		}
 		if f.text == "" && f.needed {
 			return fault(iso20022.CodeMissing, f.reason, f.pointer, "this gateway needs the field", nil)
@@ -111,11 +111,11 @@ func (i *Instruction) check() error {
 		reason, pointer string
 	}{{i.Debtor.Account, "AC02", "/debtor"}, {i.Creditor.Account, "AC03", "/creditor"}} {
 		if a.account.IBAN.IsZero() == (a.account.Other == "") {
-			return fault(iso20022.CodeValue, a.reason, a.pointer, "an account is an IBAN or another number", nil)
+			return fault(iso20022.CodeValue, a.reason, a.pointer, "an account is an IBAN or a number", nil)
 		}
 		if number := a.account.Other; number != "" {
 			if err := kyc.DebtorAccount.Check("Othr/" + number); err != nil {
-				return fault(iso20022.CodeValue, a.reason, a.pointer, "the account is not one that a payment can carry", err)
+				return fault(iso20022.CodeValue, a.reason, a.pointer, "the number is not allowed", err)
 			}
 		}
 	}

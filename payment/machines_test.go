@@ -70,7 +70,8 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		return func(s *scene) Input {
 			e := s.instruct()
 			e = s.tell(GotSetup{s.setup(only[AskSetup](t, e))})
-			return GotQuote{s.quote(s.a.id(), only[AskQuote](t, e).Request, func(q *connector.Quote) { edit(s, q) })}
+			request := only[AskQuote](t, e).Request
+			return GotQuote{s.quote(s.a.id(), request, func(q *connector.Quote) { edit(s, q) })}
 		}
 	}
 	for _, tt := range []struct {
@@ -78,14 +79,34 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		input func(s *scene) Input
 		want  error
 	}{
-		{"an account of somebody else's", answer(func(s *scene, a *SetupAnswer) { a.Account.Owner = s.mallory.id() }), ErrMessage},
+		{
+			"an account of somebody else's",
+			answer(func(s *scene, a *SetupAnswer) { a.Account.Owner = s.mallory.id() }), ErrMessage,
+		},
 		{"no address", answer(func(_ *scene, a *SetupAnswer) { a.Address = "nowhere" }), ErrMessage},
-		{"an answer without a salt", answer(func(_ *scene, a *SetupAnswer) { a.Answer.Salt = kyc.Salt{} }), ErrMessage},
-		{"a quote for another asker", quoted(func(s *scene, q *connector.Quote) { q.Asker = s.mallory.id() }), ErrMessage},
-		{"a quote for less", quoted(func(_ *scene, q *connector.Quote) { q.Destination.Amount-- }), ErrMessage},
-		{"a quote of another network", quoted(func(_ *scene, q *connector.Quote) { q.Network[0]++ }), ErrMessage},
-		{"a quote in another asset", quoted(func(_ *scene, q *connector.Quote) { q.Source.Asset.Code = "USD" }), ErrMessage},
-		{"a quote that has expired", quoted(func(_ *scene, q *connector.Quote) { q.ValidUntil = sceneStart }), connector.ErrQuoteExpired},
+		{
+			"an answer without a salt",
+			answer(func(_ *scene, a *SetupAnswer) { a.Answer.Salt = kyc.Salt{} }), ErrMessage,
+		},
+		{
+			"a quote for another asker",
+			quoted(func(s *scene, q *connector.Quote) { q.Asker = s.mallory.id() }), ErrMessage,
+		},
+		{
+			"a quote for less",
+			quoted(func(_ *scene, q *connector.Quote) { q.Destination.Amount-- }), ErrMessage,
+		},
+		{
+			"a quote of another network",
+			quoted(func(_ *scene, q *connector.Quote) { q.Network[0]++ }), ErrMessage,
+		},
+		{
+			"a quote in another asset",
+			quoted(func(_ *scene, q *connector.Quote) { q.Source.Asset.Code = "USD" }), ErrMessage,
+		},
+		{"a quote that has expired", quoted(func(_ *scene, q *connector.Quote) {
+			q.ValidUntil = sceneStart
+		}), connector.ErrQuoteExpired},
 		{"a proof of other terms", func(s *scene) Input {
 			other := *s.drafted()
 			other.KYC[0]++
@@ -97,7 +118,8 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 			return GotVerdicts{Leg: terms.Source, Verdicts: n.verdicts(t, &other, terms.Source)}
 		}, validator.ErrNotApproved},
 		{"verdicts on the other leg", func(s *scene) Input {
-			return GotVerdicts{Leg: terms.Source, Verdicts: n.verdicts(t, s.agreed().Terms, terms.Destination)}
+			verdicts := n.verdicts(t, s.agreed().Terms, terms.Destination)
+			return GotVerdicts{Leg: terms.Source, Verdicts: verdicts}
 		}, validator.ErrNotApproved},
 		{"one verdict of two", func(s *scene) Input {
 			return GotVerdicts{
@@ -131,7 +153,8 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 func TestAHoldThatIsTooLongEndsThePayment(t *testing.T) {
 	s := newScene(t, newNetwork(t, nil))
 	e := s.tell(GotSetup{s.setup(only[AskSetup](t, s.instruct()))})
-	s.tell(GotQuote{s.quote(s.a.id(), only[AskQuote](t, e).Request, func(q *connector.Quote) { q.SourceHold = 3600 })})
+	long := func(q *connector.Quote) { q.SourceHold = 3600 }
+	s.tell(GotQuote{s.quote(s.a.id(), only[AskQuote](t, e).Request, long)})
 	if s.out.Status() != StatusRejected || s.out.ended.Refusal.Reason != "TM01" {
 		t.Errorf("%s %+v", s.out.Status(), s.out.ended)
 	}
@@ -178,7 +201,10 @@ func TestUndoneHasTheReasonOfTheCustodies(t *testing.T) {
 		status              Status
 		reason              string
 	}{
-		{"the ledger refused", never, never, refuse(ledger.CodeFunds, "AM04", "no", nil), StatusRejected, "AM04"},
+		{
+			"the ledger refused",
+			never, never, refuse(ledger.CodeFunds, "AM04", "no", nil), StatusRejected, "AM04",
+		},
 		{"nothing was made", never, never, nil, StatusExpired, "TM01"},
 		{"the connector gave back", 5, never, nil, StatusRejected, "MS03"},
 		{"the connector did nothing", 32, never, nil, StatusExpired, "AB06"},
@@ -237,10 +263,16 @@ func TestThePaidBankJudges(t *testing.T) {
 		{"another asset", func(_ *scene, t *terms.Terms) { t.Legs[1].Asset.Code = "USD" }, nil, "AM09"},
 		{"another account", func(_ *scene, t *terms.Terms) { t.Legs[1].Credit.Number++ }, nil, "AC01"},
 		{"other parties' data", func(_ *scene, t *terms.Terms) { t.KYC[0]++ }, nil, "NARR"},
-		{"no time to confirm", func(s *scene, t *terms.Terms) { t.Legs[1].Expiry = s.now.Unix() + 2 }, nil, "TM01"},
+		{
+			"no time to confirm",
+			func(s *scene, t *terms.Terms) { t.Legs[1].Expiry = s.now.Unix() + 2 }, nil, "TM01",
+		},
 		{"another payer", func(s *scene, t *terms.Terms) { t.Payer = s.mallory.id() }, nil, "AGNT"},
 		{"another payee", func(s *scene, t *terms.Terms) { t.Payee = s.mallory.id() }, nil, "AGNT"},
-		{"told by another bank", func(*scene, *terms.Terms) {}, func(s *scene) *player { return s.mallory }, "AGNT"},
+		{
+			"told by another bank",
+			func(*scene, *terms.Terms) {}, func(s *scene) *player { return s.mallory }, "AGNT",
+		},
 		{"an unknown payment", func(s *scene, _ *terms.Terms) {
 			s.in, _ = NewIncoming(s.bank(s.b), nil)
 		}, nil, "NARR"},
@@ -295,12 +327,18 @@ func TestThePaidBankSignsOneTermsOfAPayment(t *testing.T) {
 	if r := propose(&other); r == nil || r.Code != CodeUETR {
 		t.Errorf("other terms: %v", r)
 	}
-	if e, _ := s.in.Step(s.now, Present{From: s.a.id(), Proof: &terms.Proof{Terms: &other}}); e.Refusal == nil {
-		t.Error("a proof of other terms is taken")
+	present := func(from *player, t *terms.Terms) cypherlink.Code {
+		e, err := s.in.Step(s.now, Present{From: from.id(), Proof: &terms.Proof{Terms: t}})
+		if err != nil || e.Refusal == nil {
+			s.tb.Fatal("a proof is taken", err)
+		}
+		return e.Refusal.Code
 	}
-	if e, _ := s.in.Step(s.now, Present{From: s.mallory.id(), Proof: &terms.Proof{Terms: x}}); e.Refusal == nil ||
-		e.Refusal.Code != CodeParty {
-		t.Errorf("another bank presents the proof: %v", e.Refusal)
+	if code := present(s.a, &other); code != CodeTerms {
+		t.Errorf("a proof of other terms: %s", code)
+	}
+	if code := present(s.mallory, x); code != CodeParty {
+		t.Errorf("another bank presents the proof: %s", code)
 	}
 }
 
@@ -339,7 +377,10 @@ func TestAnAnnouncementThatIsRefused(t *testing.T) {
 		edit   func(s *scene, in *Ask)
 		reason string
 	}{
-		{"a name on the list", func(_ *scene, in *Ask) { in.Setup.Disclosure.Debtor.Name = "Ivan the Terrible" }, "RR04"},
+		{
+			"a name on the list",
+			func(_ *scene, in *Ask) { in.Setup.Disclosure.Debtor.Name = "Ivan the Terrible" }, "RR04",
+		},
 		{"a blocked account", func(_ *scene, in *Ask) { in.Standing = kyc.Blocked }, "AC06"},
 		{"an asset that is not here", func(_ *scene, in *Ask) { in.Setup.Asset.Code = "USD" }, "AM03"},
 		{"the bank itself", func(s *scene, in *Ask) { in.From = s.b.id() }, "AM03"},
@@ -381,7 +422,8 @@ func TestAnIncomingPaymentIsGivenUp(t *testing.T) {
 	if tick(s, 19*time.Second) != StatusNegotiating || tick(s, 20*time.Second) != StatusExpired {
 		t.Error("with terms")
 	}
-	if e, _ := s.in.Step(s.now, Present{From: s.a.id(), Proof: proof}); e.Refusal == nil || e.Refusal.Code != CodeOver {
+	e, _ := s.in.Step(s.now, Present{From: s.a.id(), Proof: proof})
+	if e.Refusal == nil || e.Refusal.Code != CodeOver {
 		t.Errorf("a proof after the end: %v", e.Refusal)
 	}
 	s = newScene(t, n)
@@ -406,14 +448,26 @@ func TestTheConnectorJudges(t *testing.T) {
 		{"as quoted", func(*scene, *terms.Terms) {}, "", ""},
 		{"less at the source", func(_ *scene, t *terms.Terms) { t.Legs[0].Amount-- }, CodeQuote, "AM09"},
 		{"more at the destination", func(_ *scene, t *terms.Terms) { t.Legs[1].Amount++ }, CodeQuote, "AM09"},
-		{"another account of its", func(_ *scene, t *terms.Terms) { t.Legs[1].Debit.Number++ }, CodeQuote, "AM09"},
+		{
+			"another account of its",
+			func(_ *scene, t *terms.Terms) { t.Legs[1].Debit.Number++ }, CodeQuote, "AM09",
+		},
 		{"a longer source hold", func(_ *scene, t *terms.Terms) { t.Legs[0].Expiry++ }, CodeQuote, "AM09"},
-		{"drawn up long ago", func(s *scene, _ *terms.Terms) { s.now = s.now.Add(3 * time.Second) }, CodeQuote, "AM09"},
-		{"a quote that has expired", func(s *scene, _ *terms.Terms) { s.now = s.now.Add(30 * time.Second) }, CodeQuote, "TM01"},
+		{
+			"drawn up long ago",
+			func(s *scene, _ *terms.Terms) { s.now = s.now.Add(3 * time.Second) }, CodeQuote, "AM09",
+		},
+		{
+			"a quote that has expired",
+			func(s *scene, _ *terms.Terms) { s.now = s.now.Add(30 * time.Second) }, CodeQuote, "TM01",
+		},
 		{"a quote that it did not give", func(s *scene, _ *terms.Terms) {
 			s.offer, _ = NewOffer(s.dealer(), nil)
 		}, CodeQuote, "NARR"},
-		{"another connector", func(s *scene, t *terms.Terms) { t.Connector = s.mallory.id() }, CodeParty, "AGNT"},
+		{
+			"another connector",
+			func(s *scene, t *terms.Terms) { t.Connector = s.mallory.id() }, CodeParty, "AGNT",
+		},
 		{"another payer", func(s *scene, t *terms.Terms) { t.Payer = s.mallory.id() }, CodeParty, "AGNT"},
 		{"too little time to relay", func(s *scene, _ *terms.Terms) {
 			s.offer.dealer.Margins.RelayWindow = time.Minute
@@ -467,10 +521,13 @@ func TestAQuoteIsUsedOnce(t *testing.T) {
 	if r := step(Propose{From: s.a.id(), Terms: x}); r != nil {
 		t.Errorf("the same again: %v", r)
 	}
-	if r := step(Present{From: s.mallory.id(), Proof: &terms.Proof{Terms: x}}); r == nil || r.Code != CodeParty {
+	present := func(from *player, t *terms.Terms) *cypherlink.Error {
+		return step(Present{From: from.id(), Proof: &terms.Proof{Terms: t}})
+	}
+	if r := present(s.mallory, x); r == nil || r.Code != CodeParty {
 		t.Errorf("another bank presents the proof: %v", r)
 	}
-	if r := step(Present{From: s.a.id(), Proof: &terms.Proof{Terms: &other}}); r == nil || r.Code != CodeTerms {
+	if r := present(s.a, &other); r == nil || r.Code != CodeTerms {
 		t.Errorf("a proof of other terms: %v", r)
 	}
 	for range 2 {
@@ -551,7 +608,8 @@ func TestLogsThatContradictThemselves(t *testing.T) {
 	event := func(f Fact) Event { return Event{At: 1, Fact: f} }
 	ended := Ended{StatusRejected, refuse("x", "NARR", "no", nil)}
 	announced := Announced{
-		Payer: s.a.id(), Setup: s.in.announced.Setup, Answer: s.in.announced.Answer, Address: s.in.announced.Address,
+		Payer: s.a.id(), Setup: s.in.announced.Setup,
+		Answer: s.in.announced.Answer, Address: s.in.announced.Address,
 	}
 	for name, log := range map[string][]Event{
 		"agreed before anything":       {event(Agreed{proof})},
@@ -576,9 +634,11 @@ func TestLogsThatContradictThemselves(t *testing.T) {
 	for name, log := range map[string][]Event{
 		"taken before it was offered": {event(Taken{proof.Terms})},
 		"offered twice":               {event(Offered{s.offer.quote}), event(Offered{s.offer.quote})},
-		"taken twice":                 {event(Offered{s.offer.quote}), event(Taken{proof.Terms}), event(Taken{proof.Terms})},
-		"bound before it was taken":   {event(Offered{s.offer.quote}), event(Bound{proof})},
-		"a payment's":                 {event(Relayed{})},
+		"taken twice": {
+			event(Offered{s.offer.quote}), event(Taken{proof.Terms}), event(Taken{proof.Terms}),
+		},
+		"bound before it was taken": {event(Offered{s.offer.quote}), event(Bound{proof})},
+		"a payment's":               {event(Relayed{})},
 	} {
 		if _, err := NewOffer(n.dealer(), log); !errors.Is(err, ErrEvent) {
 			t.Errorf("offer: %s: %v", name, err)

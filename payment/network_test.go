@@ -252,9 +252,11 @@ func (n *network) instruction(tb testing.TB, i int) *Instruction {
 	}
 	return &Instruction{
 		UETR: uetr, EndToEndID: fmt.Sprint("E2E-", i), DebtorAgent: n.a.BIC, CreditorAgent: n.b.BIC,
-		Debtor:   kyc.Party{Name: "Müller GmbH", Account: kyc.Account{IBAN: iban}, Country: "DE"},
-		Creditor: kyc.Party{Name: "北京电脑有限公司", Account: kyc.Account{Other: "6222021001098765432"}},
-		Asset:    "DC/EP", Amount: "2000.00", Remittance: "Laptop, invoice 4711",
+		Debtor: kyc.Party{Name: "Müller GmbH", Account: kyc.Account{IBAN: iban}, Country: "DE"},
+		Creditor: kyc.Party{
+			Name: "北京电脑有限公司", Account: kyc.Account{Other: "6222021001098765432"},
+		},
+		Asset: "DC/EP", Amount: "2000.00", Remittance: "Laptop, invoice 4711",
 	}
 }
 

@@ -241,7 +241,7 @@ func (o *Outgoing) instruct(in Instruct) ([]Fact, error) {
 	facts := []Fact{Instructed(in)}
 	route, refusal := o.bank.route(in.Instruction)
 	if refusal != nil {
-		return append(facts, Ended{StatusRejected, refusal}), nil //nolint:nilerr // the payment's end, no failure
+		return append(facts, Ended{StatusRejected, refusal}), nil //nolint:nilerr // an end, no failure
 	}
 	d := in.Instruction.disclosure()
 	if err := d.DrawSalts(o.random); err != nil {

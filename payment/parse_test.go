@@ -45,7 +45,8 @@ func TestParseXML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i.Original.MessageID != "MSG-1" || i.Original.Definition != "pacs.008.001.08" || i.EndToEndID != "E2E-4711" ||
+	if i.Original.MessageID != "MSG-1" || i.Original.Definition != "pacs.008.001.08" ||
+		i.EndToEndID != "E2E-4711" ||
 		i.Asset != "CNY" || i.Amount != "2000.00" || i.Remittance != "Laptop, invoice 4711 second line" {
 		t.Errorf("%+v", i)
 	}
@@ -80,21 +81,42 @@ func TestBadInstructions(t *testing.T) {
 		{"no JSON", "{", "[", CodeMalformed, "FF01", ""},
 		{"an unknown member", `"remittance"`, `"remitance"`, CodeMalformed, "FF01", "/remitance"},
 		{"another spelling", `"destination"`, `"Destination"`, CodeMalformed, "FF01", "/Destination"},
-		{"a member twice", `"debtor":`, `"end_to_end_id": "x", "debtor":`, CodeMalformed, "FF01", "/end_to_end_id"},
+		{
+			"a member twice",
+			`"debtor":`, `"end_to_end_id": "x", "debtor":`, CodeMalformed, "FF01", "/end_to_end_id",
+		},
 		{"a number for an amount", `"2000.00"`, `2000.00`, CodeMalformed, "FF01", "/destination/amount"},
 		{"an IBAN with a wrong check digit", "DE89", "DE88", iso20022.CodeIBAN, "AC02", "/debtor/iban"},
 		{"a BIC that is none", `"BNKBCNBJXXX"`, `"BNKB1NBJXXX"`, iso20022.CodeBIC, "RC04", "/creditor/agent"},
 		{"a debtor's BIC that is none", `"BNKADEFF"`, `"BNK"`, iso20022.CodeBIC, "RC03", "/debtor/agent"},
-		{"an LEI that is none", `"country": "DE"`, `"lei": "7LTWFZYICNSX8D621K87"`, iso20022.CodeLEI, "BE15", "/debtor/lei"},
+		{
+			"an LEI that is none",
+			`"country": "DE"`, `"lei": "7LTWFZYICNSX8D621K87"`, iso20022.CodeLEI, "BE15", "/debtor/lei",
+		},
 		{"no name", "北京电脑有限公司", "", iso20022.CodeMissing, "BE22", "/creditor/name"},
-		{"a name with a control character", "Müller", "M\\u0007ller", iso20022.CodeValue, "BE08", "/debtor/name"},
+		{
+			"a name with a control character",
+			"Müller", "M\\u0007ller", iso20022.CodeValue, "BE08", "/debtor/name",
+		},
 		{"a country that is none", `"DE"`, `"de"`, iso20022.CodeValue, "BE10", "/debtor/country"},
 		{"no reference", `"E2E-1"`, `""`, iso20022.CodeMissing, "FF08", "/end_to_end_id"},
 		{"no account", `"account": "6222021001098765432", `, "", iso20022.CodeValue, "AC03", "/creditor"},
-		{"two accounts", `"account"`, `"iban": "DE89370400440532013000", "account"`, iso20022.CodeValue, "AC03", "/creditor"},
-		{"an account with a control character", "6222021001098765432", "62\\u0007", iso20022.CodeValue, "AC03", "/creditor"},
-		{"remittance that is too long", "Laptop", strings.Repeat("x", 140), iso20022.CodeValue, "RR07", "/remittance"},
-		{"a UETR that is none", `"end_to_end_id"`, `"uetr": "x", "end_to_end_id"`, CodeMalformed, "CH21", "/uetr"},
+		{
+			"two accounts", `"account"`, `"iban": "DE89370400440532013000", "account"`,
+			iso20022.CodeValue, "AC03", "/creditor",
+		},
+		{
+			"an account with a control character",
+			"6222021001098765432", "62\\u0007", iso20022.CodeValue, "AC03", "/creditor",
+		},
+		{
+			"remittance that is too long",
+			"Laptop", strings.Repeat("x", 140), iso20022.CodeValue, "RR07", "/remittance",
+		},
+		{
+			"a UETR that is none",
+			`"end_to_end_id"`, `"uetr": "x", "end_to_end_id"`, CodeMalformed, "CH21", "/uetr",
+		},
 		{"not UTF-8", "Müller", "M\xffller", CodeMalformed, "FF01", "/debtor/name"},
 		{"trailing text", "\n}", "\n} x", CodeMalformed, "FF01", ""},
 	} {
@@ -108,13 +130,15 @@ func TestBadInstructions(t *testing.T) {
 			t.Errorf("%s: %v, want %s %s at %s", tt.name, err, tt.code, tt.reason, tt.at)
 		}
 	}
-	if _, err := Parse(make([]byte, MaxInstruction+1), JSON, rand.Reader); cypherlink.ErrorCode(err) != CodeMalformed {
+	_, err := Parse(make([]byte, MaxInstruction+1), JSON, rand.Reader)
+	if cypherlink.ErrorCode(err) != CodeMalformed {
 		t.Errorf("too long: %v", err)
 	}
 	if _, err := Parse(nil, Format(9), rand.Reader); !errors.Is(err, errFormat) {
 		t.Errorf("another format: %v", err)
 	}
-	if _, err := Parse([]byte("<a/>"), XML, rand.Reader); cypherlink.ErrorCode(err) != iso20022.CodeUnsupported {
+	_, err = Parse([]byte("<a/>"), XML, rand.Reader)
+	if cypherlink.ErrorCode(err) != iso20022.CodeUnsupported {
 		t.Errorf("another document: %v", err)
 	}
 	report := iso20022.StatusReport{MessageID: "x", Created: moment(1)}
@@ -138,7 +162,10 @@ func TestInstructionsWithoutARoute(t *testing.T) {
 	}{
 		{"another bank's customer", func(i *Instruction) { i.DebtorAgent = foreign }, "RC03"},
 		{"a bank that is not here", func(i *Instruction) { i.CreditorAgent[0] = 'X' }, "RC04"},
-		{"a clearing bank for a creditor's", func(i *Instruction) { i.CreditorAgent = n.clearing.BIC }, "RC04"},
+		{
+			"a clearing bank for a creditor's",
+			func(i *Instruction) { i.CreditorAgent = n.clearing.BIC }, "RC04",
+		},
 		{"the same bank twice", func(i *Instruction) { i.CreditorAgent = i.DebtorAgent }, "AGNT"},
 		{"sent by another bank", func(i *Instruction) { i.Instructing = foreign }, "AGNT"},
 		{"by way of somebody else", func(i *Instruction) { i.Via = []cypherlink.BIC{foreign} }, "RC11"},
@@ -200,7 +227,8 @@ func FuzzParse(f *testing.F) {
 		}
 		i, err := Parse(raw, format, rand.Reader)
 		if err != nil {
-			if refusal, ok := errors.AsType[*cypherlink.Error](err); !ok || !iso20022.KnownReason(refusal.Reason) {
+			refusal, ok := errors.AsType[*cypherlink.Error](err)
+			if !ok || !iso20022.KnownReason(refusal.Reason) {
 				t.Fatalf("%v", err)
 			}
 			return

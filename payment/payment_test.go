@@ -137,7 +137,10 @@ func TestSilence(t *testing.T) {
 		{"the connector on the quote", KindQuote, clearingBank, "AB06"},
 		{"the paid bank on the terms", KindTerms, bankB, "AB05"},
 		{"the connector on the terms", KindTerms, clearingBank, "AB06"},
-		{"the validator of the source", KindVerdict, func(w *world) []*player { return w.validators[:1] }, "AB01"},
+		{
+			"the validator of the source",
+			KindVerdict, func(w *world) []*player { return w.validators[:1] }, "AB01",
+		},
 		{"two validators of the destination", KindVerdict, func(w *world) []*player {
 			return w.validators[2:]
 		}, "AB05"},
@@ -147,7 +150,8 @@ func TestSilence(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			play(t, func(t *testing.T, w *world, a, _ *Connect) {
 				w.setFault(func(c call) ([]byte, error) {
-					if c.kind == tt.kind && slices.ContainsFunc(tt.to(w), func(p *player) bool { return p.id() == c.to }) {
+					silent := slices.ContainsFunc(tt.to(w), func(p *player) bool { return p.id() == c.to })
+					if silent && c.kind == tt.kind {
 						return nil, errDown
 					}
 					return c.serve()
@@ -189,7 +193,7 @@ func TestValidatorsDecide(t *testing.T) {
 	source := func(r *VerdictRequest) bool { return r.Leg == terms.Source }
 	for _, tt := range []struct {
 		name    string
-		outcome func(w *world, by *player, r *VerdictRequest) validator.Outcome
+		outcome judgement
 		want    Status
 	}{
 		{"the source's says no", func(_ *world, _ *player, r *VerdictRequest) validator.Outcome {
@@ -204,13 +208,13 @@ func TestValidatorsDecide(t *testing.T) {
 			}
 			return validator.Approved
 		}, StatusRejected},
-		{"one of the destination's three says no", func(w *world, by *player, _ *VerdictRequest) validator.Outcome {
+		{"one of the three says no", func(w *world, by *player, _ *VerdictRequest) validator.Outcome {
 			if by == w.validators[1] {
 				return validator.Rejected
 			}
 			return validator.Approved
 		}, StatusSettled},
-		{"two of the destination's three say no", func(w *world, by *player, r *VerdictRequest) validator.Outcome {
+		{"two of the three say no", func(w *world, by *player, r *VerdictRequest) validator.Outcome {
 			if !source(r) && by != w.validators[1] {
 				return validator.Rejected
 			}
@@ -219,7 +223,7 @@ func TestValidatorsDecide(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			play(t, func(t *testing.T, w *world, a, _ *Connect) {
-				w.outcome = func(by *player, r *VerdictRequest) validator.Outcome { return tt.outcome(w, by, r) }
+				w.outcome = tt.outcome
 				p := w.until(a, w.submit(a, 1), tt.want)
 				if tt.want == StatusRejected {
 					if p.Refusal.Reason != "RR04" || p.Refusal.Code != CodeVerdict {
@@ -289,8 +293,14 @@ func TestPartiesThatStop(t *testing.T) {
 		at     Status
 		reason string
 	}{
-		{"the connector, once the source custody is final", func(w *world) *player { return w.clearing }, "", "AB06"},
-		{"the paid bank, once the destination custody is final", func(w *world) *player { return w.b }, "", "AB05"},
+		{
+			"the connector, once the source custody is final",
+			func(w *world) *player { return w.clearing }, "", "AB06",
+		},
+		{
+			"the paid bank, once the destination custody is final",
+			func(w *world) *player { return w.b }, "", "AB05",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			play(t, func(t *testing.T, w *world, a, _ *Connect) {
@@ -373,7 +383,8 @@ func TestThePayeeDeclines(t *testing.T) {
 			return raw, err
 		})
 		uetr := w.submit(a, 1)
-		if p := w.until(a, uetr, StatusRejected); p.Refusal.Code != CodeDeclined || p.Refusal.Reason != "MS03" {
+		p := w.until(a, uetr, StatusRejected)
+		if p.Refusal.Code != CodeDeclined || p.Refusal.Reason != "MS03" {
 			t.Errorf("%v", p.Refusal)
 		}
 		if p := w.until(b, uetr, StatusRejected); p.Refusal.Code != CodeDeclined {
@@ -431,7 +442,8 @@ func TestSubmitIsIdempotent(t *testing.T) {
 			{"a key with a blank", a, raw, "a b", CodeKey},
 			{"a UETR that is an incoming payment's", b, withUETR, "x", CodeUETR},
 		} {
-			if _, _, err := tt.c.Submit(t.Context(), tt.raw, JSON, tt.key); cypherlink.ErrorCode(err) != tt.want {
+			_, _, err := tt.c.Submit(t.Context(), tt.raw, JSON, tt.key)
+			if cypherlink.ErrorCode(err) != tt.want {
 				t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
 			}
 		}

@@ -46,8 +46,8 @@ func TestReceiptSeparatesWhatIsProvedFromWhatIsStated(t *testing.T) {
 	for _, want := range []string{
 		"Bank A, Bank B and Clearing Bank signed the terms", "Bank A pays 1001.00 EUR@de",
 		"Bank B gets 2000.00 CNY@cypherium", "at 2/1 and a fee of 1.00", "Validator 0 approved",
-		"was prepared in block 1", "confirmed in block 2", "the committee of epoch 1 (Member 1, Member 2, Member 3)",
-		"under one condition",
+		"was prepared in block 1", "confirmed in block 2", "under one condition",
+		"the committee of epoch 1 (Member 1, Member 2, Member 3)",
 	} {
 		if !strings.Contains(proved, want) {
 			t.Errorf("not proved: %s\n%s", want, proved)
@@ -61,7 +61,8 @@ func TestReceiptSeparatesWhatIsProvedFromWhatIsStated(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	for _, want := range []string{
-		`"preimage"`, `"condition"`, `"kyc_commitment"`, `"verdicts"`, `"headers"`, `"certificate"`, `"operators_record"`,
+		`"preimage"`, `"condition"`, `"kyc_commitment"`, `"verdicts"`, `"headers"`, `"certificate"`,
+		`"operators_record"`,
 	} {
 		if !bytes.Contains(raw, []byte(want)) {
 			t.Errorf("the receipt has no %s", want)
@@ -72,12 +73,13 @@ func TestReceiptSeparatesWhatIsProvedFromWhatIsStated(t *testing.T) {
 func TestReceiptHasOneForm(t *testing.T) {
 	n, raw := settled(t)
 	text := string(raw)
+	const format = "  \"format\": \"cypherlink-receipt-v1\",\n"
 	for name, changed := range map[string]string{
 		"a blank more":        strings.Replace(text, ": ", ":  ", 1),
 		"no line feed":        strings.TrimSuffix(text, "\n"),
 		"an unknown field":    strings.Replace(text, "{\n", "{\n  \"more\": 1,\n", 1),
-		"a field twice":       strings.Replace(text, "{\n", "{\n  \"format\": \"cypherlink-receipt-v1\",\n", 1),
-		"a field less":        strings.Replace(text, "  \"format\": \"cypherlink-receipt-v1\",\n", "", 1),
+		"a field twice":       strings.Replace(text, "{\n", "{\n"+format, 1),
+		"a field less":        strings.Replace(text, format, "", 1),
 		"another format":      strings.Replace(text, "receipt-v1", "receipt-v2", 1),
 		"upper-case hex":      strings.Replace(text, "\"preimage\": \"", "\"preimage\": \"A", 1),
 		"a leg less":          text[:strings.LastIndex(text, "    {\n      \"ledger\"")] + "  ]\n}\n",
@@ -240,11 +242,15 @@ func TestReceiptsPutTogether(t *testing.T) {
 		{"confirmed twice", func(p *Proof) { source(p).Prepared = source(p).Confirmed }},
 		{"other terms that all signed", func(p *Proof) { p.Terms = other }},
 		{"no verdict", func(p *Proof) { source(p).Verdicts = nil }},
-		{"a verdict too many", func(p *Proof) { source(p).Verdicts = append(source(p).Verdicts, source(p).Verdicts[0]) }},
+		{
+			"a verdict too many",
+			func(p *Proof) { source(p).Verdicts = append(source(p).Verdicts, source(p).Verdicts[0]) },
+		},
 		{"one verdict twice", func(p *Proof) { p.Legs[1].Verdicts[1] = p.Legs[1].Verdicts[0] }},
 		{"a verdict of the other leg", func(p *Proof) { source(p).Verdicts = p.Legs[1].Verdicts[:1] }},
 		{"a verdict that says no", func(p *Proof) {
-			source(p).Verdicts = []validator.Signed{*n.verdict(t, n.validators[0], p.subject(0), validator.Rejected)}
+			no := n.verdict(t, n.validators[0], p.subject(0), validator.Rejected)
+			source(p).Verdicts = []validator.Signed{*no}
 		}},
 		{"a confirmation before the custody", func(p *Proof) {
 			r := source(p).Confirmed.Receipt

@@ -31,7 +31,8 @@ const sceneStart = 1_000_000_000
 func newScene(tb testing.TB, n *network) *scene {
 	tb.Helper()
 	s := &scene{
-		network: n, tb: tb, now: time.Unix(sceneStart, 0), random: rand.NewChaCha8(sha256.Sum256([]byte("scene"))),
+		network: n, tb: tb, now: time.Unix(sceneStart, 0),
+		random: rand.NewChaCha8(sha256.Sum256([]byte("scene"))),
 	}
 	var err error
 	if s.out, err = NewOutgoing(n.bank(n.a), s.random, nil); err != nil {
@@ -59,7 +60,9 @@ func (s *scene) tell(in Input) Effects {
 // instruct begins the payment.
 func (s *scene) instruct() Effects {
 	s.tb.Helper()
-	return s.tell(Instruct{Instruction: s.instruction(s.tb, 1), Format: JSON, Raw: s.network.json(1), Key: "json/k"})
+	return s.tell(Instruct{
+		Instruction: s.instruction(s.tb, 1), Format: JSON, Raw: s.json(1), Key: "json/k",
+	})
 }
 
 // ask is what Bank B's Connect makes of a Setup.
@@ -95,7 +98,9 @@ func (s *scene) setup(t AskSetup) *SetupAnswer {
 }
 
 // quote signs a quote; edit may change it before.
-func (s *scene) quote(asker cypherlink.ParticipantID, r *QuoteRequest, edit func(*connector.Quote)) *connector.SignedQuote {
+func (s *scene) quote(
+	asker cypherlink.ParticipantID, r *QuoteRequest, edit func(*connector.Quote),
+) *connector.SignedQuote {
 	s.tb.Helper()
 	var id cypherlink.Hash
 	s.fill(id[:])

@@ -38,10 +38,13 @@ type world struct {
 	// fault may answer a call in the place of who is called, or lose its answer.
 	fault fault
 	// outcome is what the Validators say.
-	outcome func(by *player, r *VerdictRequest) validator.Outcome
+	outcome judgement
 	told    []Payment
 	books   books
 }
+
+// judgement is what a Validator says.
+type judgement func(w *world, by *player, r *VerdictRequest) validator.Outcome
 
 // call is a message on its way; serve is what whoever is called would answer.
 type call struct {
@@ -84,7 +87,7 @@ func newWorld(tb testing.TB) *world {
 	w := &world{
 		network: newNetwork(tb, nil), tb: tb, dir: tb.TempDir(),
 		processes: map[cypherlink.ParticipantID]*process{}, books: books{standing: kyc.Open},
-		outcome: func(*player, *VerdictRequest) validator.Outcome { return validator.Approved },
+		outcome: func(*world, *player, *VerdictRequest) validator.Outcome { return validator.Approved },
 	}
 	w.rosters = newRosters(w.genesis)
 	w.de, w.cypherium = newLedger(tb, w.network, "de"), newLedger(tb, w.network, "cypherium")
@@ -143,7 +146,7 @@ func (w *world) judge(by *player, body []byte) ([]byte, error) {
 	if _, err := kyc.Verify(r.Proof.Terms.KYC, r.Opened); err != nil {
 		return nil, err
 	}
-	return EncodeVerdict(w.verdict(w.tb, by, subject(r.Proof.Terms, r.Leg), w.outcome(by, r))), nil
+	return EncodeVerdict(w.verdict(w.tb, by, subject(r.Proof.Terms, r.Leg), w.outcome(w, by, r))), nil
 }
 
 // open opens the store of a participant.
