@@ -15,7 +15,7 @@ import (
 const (
 	// arrivalsInQueue is how many transactions wait for the loop, admittedAtOnce how many of
 	// them it takes together.
-	arrivalsInQueue = 256
+	arrivalsInQueue = 1024
 	admittedAtOnce  = 64
 )
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/member"
 	"github.com/cypherlink/cypherlink/ledger"
 )
@@ -41,6 +42,29 @@ func benchmarkFinality(b *testing.B, inFlight int, approved bool) {
 	b.ReportMetric(float64(after.Blocks-before.Blocks)/r.Elapsed.Seconds(), "blocks/s")
 	b.ReportMetric(float64(r.Latency.Quantile(50)), "p50-ms")
 	b.ReportMetric(float64(r.Latency.Quantile(99)), "p99-ms")
+}
+
+// Empty blocks as fast as four members in one process make them final: what consensus costs
+// without anything to decide. One operation is one block.
+func BenchmarkEmptyBlocks(b *testing.B) {
+	w := found(b, discover(b, func(f *chain.GenesisFile) {
+		f.KeyBlock.IdleMS, f.KeyBlock.MaxBaseMS = 1, 1000
+	}))
+	w.startAll()
+	from := w.settle(w.client(0), w.World.Prepare(w.payment("warm up")))
+	b.ResetTimer()
+	for height := from; height < from+uint64(b.N); {
+		blocks, err := fetch(w.client(0), height+1, patience)
+		if err != nil || len(blocks.Blocks) == 0 {
+			b.Fatal(err)
+		}
+		height += uint64(len(blocks.Blocks))
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "blocks/s")
+	f := w.runs[0].Metrics().Finality
+	b.ReportMetric(float64(f.Quantile(50)), "p50-ms")
+	b.ReportMetric(float64(f.Quantile(99)), "p99-ms")
 }
 
 // pair makes custodies of one minor unit.

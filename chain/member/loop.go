@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -250,7 +251,7 @@ func (m *Member) countPool() {
 // as they are not there and there is room. They are tried again before anything else.
 func (m *Member) recover(p chain.Payload) {
 	for _, raw := range p {
-		tx, err := state.DecodeTransaction(raw)
+		tx, err := state.DecodeTransaction(slices.Clone(raw)) // the block's memory goes with it
 		if err != nil || m.pool.get(tx.Hash) != nil {
 			continue
 		}

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = follow.MaxWaitMS * time.Millisecond
 
 // land is a network with its keys: what takes long to make and does not change.
 type land struct {

@@ -16,6 +16,7 @@ import (
 )
 
 // Member is a committee member. Run may be called once; the other methods by any goroutine.
+// What is not final when it stops, it forgets: submitters ask again.
 type Member struct {
 	log       *slog.Logger
 	genesis   *chain.Genesis
@@ -73,13 +74,16 @@ func Open(ctx context.Context, o Options) (_ *Member, err error) {
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	if err := m.openFolder(o); err != nil {
-		return nil, err
-	}
-	if m.committee, err = m.firstCommittee(); err != nil {
+	if m.committee, err = state.Committee(m.genesis); err != nil {
 		return nil, err
 	}
 	if m.self, err = o.self(m.committee); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Data, folderMode); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	if m.lock, err = lockFolder(o.Data); err != nil {
 		return nil, err
 	}
 	why, err := m.openSafety(o)
@@ -92,19 +96,6 @@ func Open(ctx context.Context, o Options) (_ *Member, err error) {
 	return m, m.openNetwork(ctx, o)
 }
 
-func (m *Member) openFolder(o Options) (err error) {
-	if err := os.MkdirAll(o.Data, folderMode); err != nil {
-		return fmt.Errorf("%w: %w", ErrFolder, err)
-	}
-	if m.lock, err = lockFolder(o.Data); err != nil {
-		return err
-	}
-	return nil
-}
-
-// firstCommittee is the committee of the genesis, which needs no store.
-func (m *Member) firstCommittee() (*chain.Committee, error) { return state.Committee(m.genesis) }
-
 // openSafety opens store and safety record. why is the reason not to sign, or nil (I5).
 func (m *Member) openSafety(o Options) (why, err error) {
 	if err := orphan(o.Data); err != nil {
@@ -116,6 +107,9 @@ func (m *Member) openSafety(o Options) (why, err error) {
 	}
 	m.store = &ahead{Pebble: store}
 	if m.state, err = state.Open(m.store, m.genesis); err != nil {
+		return nil, err
+	}
+	if err := m.store.durable()(); err != nil { // of a store that was begun just now
 		return nil, err
 	}
 	m.disk, err = os.OpenFile(filepath.Join(o.Data, safetyName), os.O_RDWR, 0)

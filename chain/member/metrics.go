@@ -34,16 +34,20 @@ type Histogram struct {
 	SumMS, MaxMS int64
 }
 
-const buckets = 64
+const (
+	exact   = 32
+	steps   = 16
+	buckets = exact + 12*steps
+)
 
-// Bound is the upper end of bucket i in milliseconds: 0 to 15 in steps of one, then four
-// buckets to each doubling.
+// Bound is the upper end of bucket i in milliseconds: 0 to 31 in steps of one, then 16 buckets
+// to each doubling, up to 131 s.
 func Bound(i int) int64 {
-	if i < 16 {
+	if i < exact {
 		return int64(i)
 	}
-	octave, quarter := (i-16)/4, (i-16)%4
-	return (16 << octave) * int64(5+quarter) / 4
+	octave, step := (i-exact)/steps, (i-exact)%steps
+	return (exact << octave) * int64(steps+1+step) / steps
 }
 
 func (h *Histogram) add(d time.Duration) {

@@ -192,8 +192,8 @@ func (m *Member) receive(ctx context.Context, from int, kind uint8, body []byte)
 		for _, tx := range txs {
 			select {
 			case m.arrivals <- arrival{tx: tx}:
-			case <-m.ended:
-			case <-ctx.Done():
+			default: // the votes of this member, behind it on the connection, do not wait
+				m.meters.dropped.Add(1)
 			}
 		}
 		return nil
@@ -297,6 +297,7 @@ func encodeTransactions(txs []*state.Transaction, size int) []byte {
 }
 
 // decodeTransactions takes exactly the form of encodeTransactions; otherwise bft.ErrMessage.
+// Each has memory of its own, since one may stay long after the others.
 func decodeTransactions(b []byte) ([]*state.Transaction, error) {
 	r := wire.NewReader(b)
 	txs := make([]*state.Transaction, r.Count(chain.MaxTransactions, 5))
@@ -306,7 +307,7 @@ func decodeTransactions(b []byte) ([]*state.Transaction, error) {
 			break
 		}
 		var err error
-		if txs[i], err = state.DecodeTransaction(raw); err != nil {
+		if txs[i], err = state.DecodeTransaction(slices.Clone(raw)); err != nil {
 			r.Fail(err)
 		}
 	}
