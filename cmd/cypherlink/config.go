@@ -88,7 +88,7 @@ func (k kafkaConfig) security() (*tls.Config, error) {
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
 		return nil, fmt.Errorf("no TLS files for broker %s, which is not on loopback: %w", k.Bootstrap, errConfig)
 	}
-	return nil, nil //nolint:nilnil // in the clear
+	return nil, nil
 }
 
 // apiConfig is where the REST API listens, and whose callers it accepts.
@@ -121,6 +121,8 @@ type timingConfig struct {
 type jsonDuration time.Duration
 
 // MarshalText is the form of time.Duration.
+//
+//nolint:unparam // encoding.TextMarshaler
 func (d jsonDuration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
 // UnmarshalText takes the form of time.ParseDuration.
@@ -166,7 +168,7 @@ func (c marginConfig) timing(g *chain.Genesis, id cypherlink.LedgerID) (connecto
 
 // readConfig reads a strict JSON file into c and makes its paths absolute.
 func readConfig(file string, c any) error {
-	b, err := os.ReadFile(file)
+	b, err := os.ReadFile(file) //nolint:gosec // the operator's file
 	if err != nil {
 		return err
 	}
@@ -190,8 +192,8 @@ func readConfig(file string, c any) error {
 func absolute(v reflect.Value, dir string) {
 	switch v.Kind() { //nolint:exhaustive // what cannot hold a path is left alone
 	case reflect.Struct:
-		for i := range v.NumField() {
-			absolute(v.Field(i), dir)
+		for _, field := range v.Fields() {
+			absolute(field, dir)
 		}
 	case reflect.String:
 		if v.Type() == reflect.TypeFor[path]() && v.String() != "" && !filepath.IsAbs(v.String()) {

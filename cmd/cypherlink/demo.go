@@ -292,7 +292,7 @@ func (d *demo) silence(ctx context.Context, folder string) error {
 		return context.Cause(ctx)
 	}
 	d.director.lift()
-	_, err := d.stage.start(ctx, folder)
+	err := d.stage.start(ctx, folder)
 	d.say("     %s is back", folder)
 	return err
 }

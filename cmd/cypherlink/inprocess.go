@@ -44,16 +44,16 @@ func newStage(
 }
 
 // start begins the process of the folder, and returns when it does its work.
-func (s *stage) start(ctx context.Context, folder string) (process, error) {
+func (s *stage) start(ctx context.Context, folder string) error {
 	held, err := hold(filepath.Join(s.dir, folder))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	inner, cancel := context.WithCancel(ctx)
 	p, err := s.build(inner, folder, s.log.With(slog.String("process", folder)))
 	if err != nil {
 		cancel()
-		return nil, errors.Join(fmt.Errorf("%s: %w", folder, err), held.release())
+		return errors.Join(fmt.Errorf("%s: %w", folder, err), held.release())
 	}
 	on := &play{process: p, held: held, cancel: cancel, done: make(chan struct{})}
 	s.mu.Lock()
@@ -68,7 +68,7 @@ func (s *stage) start(ctx context.Context, folder string) (process, error) {
 			}
 		}
 	}()
-	return p, held.ready()
+	return held.ready()
 }
 
 // stop ends the process of the folder, if it runs.
@@ -141,7 +141,7 @@ func raise(
 	s := newStage(dir, logs, through)
 	order := append([]string{folderLedger, folderVoteDE, folderVoteDCEP}, committee()...)
 	for _, folder := range append(order, folderB, folderClearing, folderA) {
-		if _, err := s.start(ctx, folder); err != nil {
+		if err := s.start(ctx, folder); err != nil {
 			return nil, errors.Join(err, s.stopAll())
 		}
 	}

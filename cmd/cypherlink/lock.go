@@ -45,7 +45,7 @@ func tryLock(folder string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor is small
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err != nil {
 		running := fmt.Errorf("%s, pid %d: %w", filepath.Base(folder), readPID(name), errRunning)
 		return nil, errors.Join(running, f.Close())
@@ -91,7 +91,7 @@ func holder(folder string) (int, error) {
 }
 
 func readPID(name string) int {
-	b, err := os.ReadFile(name)
+	b, err := os.ReadFile(name) //nolint:gosec // a lock of the operator's folder
 	if err != nil {
 		return 0
 	}

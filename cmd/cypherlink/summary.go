@@ -111,7 +111,7 @@ func (d *demo) observer() (*follow.Follower, error) {
 }
 
 func (d *demo) account(folder string) (cypherlink.Account, error) {
-	n := node{}
+	var n node
 	switch folder {
 	case folderClearing:
 		var c connectorConfig

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -186,8 +187,8 @@ func openStore(ctx context.Context, dsn string, data path) (*store.Store, error)
 
 func closeAll(all []func() error) error {
 	var errs []error
-	for i := len(all) - 1; i >= 0; i-- {
-		errs = append(errs, all[i]())
+	for _, end := range slices.Backward(all) {
+		errs = append(errs, end())
 	}
 	return errors.Join(errs...)
 }
