@@ -223,9 +223,6 @@ func (c *contract) read(w http.ResponseWriter, r *http.Request) ([]byte, *Proble
 	}
 	ctx := r.Context()
 	tooLarge := "The body may have " + strconv.FormatInt(limit, 10) + " bytes."
-	if r.ContentLength > limit {
-		return nil, refuse(ctx, CodeBodyTooLarge, tooLarge)
-	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		return nil, unread(ctx, err, tooLarge)

@@ -184,7 +184,7 @@ func cursor(sequence uint64) string {
 
 // parseCursor takes exactly what cursor makes.
 func parseCursor(s string) (uint64, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil || len(b) != 8 || !bytes.Equal(base64.RawURLEncoding.AppendEncode(nil, b), []byte(s)) {
 		return 0, errCursor
 	}

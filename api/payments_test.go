@@ -362,7 +362,7 @@ func TestQuote(t *testing.T) {
 func TestQuoteNamesKnownAssetsAndBanks(t *testing.T) {
 	d := newDirect(t)
 	g := genesis(t)
-	bank := g.File().Participants[chaintest.Members]
+	bank, clearing := g.File().Participants[chaintest.Members], g.File().Participants[chaintest.Members+2]
 	for _, tt := range []struct {
 		name, pointer, value string
 		code                 cypherlink.Code
@@ -370,6 +370,8 @@ func TestQuoteNamesKnownAssetsAndBanks(t *testing.T) {
 		{"a bank of the network", "/debtor_agent", bank.BIC.String(), ""},
 		{"the same bank in 8 characters", "/debtor_agent", bank.BIC.String()[:8], ""},
 		{"a bank of no network", "/debtor_agent", "CYPBCNBJXXX", payment.CodeAgent},
+		{"a clearing bank", "/debtor_agent", clearing.BIC.String(), payment.CodeAgent},
+		{"an asset by a code that two ledgers have", "/source/asset", "EUR", payment.CodeAsset},
 		{"an asset by its code", "/destination/asset", "CNY", ""},
 		{"an asset by code and ledger", "/source/asset", "EUR@de", ""},
 		{"an unknown asset", "/source/asset", "GBP", payment.CodeAsset},

@@ -301,25 +301,34 @@ func TestAPanicInAnAnswerCutsIt(t *testing.T) {
 			t.Fatalf("%q, %s", w.Body, log)
 		}
 	}()
-	r := get("/").request(t, "https://bank.example")
-	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, chi.NewRouteContext())))
+	h.ServeHTTP(w, routed(get("/").request(t, "https://bank.example")))
 }
 
+// TestAnErrorOfHumaIsNotQuoted makes huma answer by itself, which no operation lets it do.
 func TestAnErrorOfHumaIsNotQuoted(t *testing.T) {
-	ctx := humachi.NewContext(nil, get("/").request(t, "https://bank.example"), httptest.NewRecorder())
-	for _, status := range []int{422, 500} {
-		v, err := onlyProblems(ctx, "", &huma.ErrorModel{
-			Status: status, Detail: "Alice", Errors: []*huma.ErrorDetail{{Message: "Alice", Value: "Alice"}},
-		})
-		b, _ := json.Marshal(v)
-		p, ok := v.(*Problem)
-		if err != nil || !ok || p.Status != status || strings.Contains(string(b), "Alice") {
-			t.Fatalf("%T %s %v", v, b, err)
+	for _, tt := range []struct {
+		err  error
+		code cypherlink.Code
+	}{
+		{errors.New("Alice"), CodeInternal},
+		{huma.Error422UnprocessableEntity("Alice", &huma.ErrorDetail{Value: "Alice"}), CodeInvalid},
+	} {
+		router := chi.NewRouter()
+		huma.Register(humachi.New(router, configuration()), huma.Operation{
+			OperationID: "fail", Method: http.MethodGet, Path: "/",
+		}, func(context.Context, *struct{}) (*healthOutput, error) { return nil, tt.err })
+		w := httptest.NewRecorder()
+		observe(slog.New(slog.DiscardHandler))(router).ServeHTTP(w, routed(get("/").request(t, "https://bank.example")))
+		p := (answer{w.Result(), w.Body.Bytes()}).problem(t)
+		if p.Code != tt.code || strings.Contains(w.Body.String(), "Alice") {
+			t.Fatalf("%s", w.Body)
 		}
 	}
-	if v, err := onlyProblems(ctx, "", 7); v != 7 || err != nil {
-		t.Fatal(v, err)
-	}
+}
+
+// routed is a request as the router hands it to its middleware.
+func routed(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, chi.NewRouteContext()))
 }
 
 func TestRateIsPerClient(t *testing.T) {
@@ -445,10 +454,12 @@ func TestSlowRequests(t *testing.T) {
 		}
 	})
 	t.Run("a handler may take longer than the reading", func(t *testing.T) {
-		w.bank.hold, w.bank.held = make(chan struct{}), make(chan struct{}, 1)
+		w.bank.hold, w.bank.held = make(chan struct{}), make(chan struct{}, 2)
 		defer time.AfterFunc(300*time.Millisecond, func() { close(w.bank.hold) }).Stop()
 		c := w.raw(t)
-		_, _ = fmt.Fprintf(c, postHeader+"%s", len(instruction), instruction)
+		body := pacs008(t)
+		_, _ = fmt.Fprintf(c, "POST /v1/iso20022 HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\n"+
+			"Content-Length: %d\r\n\r\n%s", len(body), body)
 		res, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Fatal(err)

@@ -39,7 +39,7 @@ type shape struct {
 	pattern  *regexp.Regexp
 	min, max int // of an integer
 
-	// reason is the ISO reason of a fault in this value, or "" for that of the value around it.
+	// reason is the ISO reason of a fault in this value, or empty.
 	reason string
 }
 
@@ -146,7 +146,7 @@ func (c *shape) checkText(s string) (rule, message string) {
 // the first places at which it is not of the shape, in its own order.
 func (c *shape) checkJSON(raw []byte) ([]fault, error) {
 	walk := walker{dec: jsontext.NewDecoder(bytes.NewReader(raw))}
-	if err := walk.value(c, ""); err != nil {
+	if err := walk.value(c); err != nil {
 		return nil, err
 	}
 	if _, err := walk.dec.ReadToken(); !errors.Is(err, io.EOF) {
@@ -173,34 +173,31 @@ func (w *walker) fault(at jsontext.Pointer, rule, message, reason string) {
 	}
 }
 
-// value reads the next value. reason is that of the value around it.
-func (w *walker) value(c *shape, reason string) error {
-	if c.reason != "" {
-		reason = c.reason
-	}
+// value reads the next value.
+func (w *walker) value(c *shape) error {
 	kind := w.dec.PeekKind()
 	switch {
 	case kind == '{' && c.kind == huma.TypeObject:
-		return w.object(c, reason)
+		return w.object(c)
 	case kind == '"' && c.kind == huma.TypeString:
 		token, err := w.dec.ReadToken()
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
 		if rule, message := c.checkText(token.String()); rule != "" {
-			w.fault(w.dec.StackPointer(), rule, message, reason)
+			w.fault(w.dec.StackPointer(), rule, message, c.reason)
 		}
 		return nil
 	default:
 		if err := w.skip(); err != nil {
 			return err
 		}
-		w.fault(w.dec.StackPointer(), "type", "is not of type "+c.kind, reason)
+		w.fault(w.dec.StackPointer(), "type", "is not of type "+c.kind, c.reason)
 		return nil
 	}
 }
 
-func (w *walker) object(c *shape, reason string) error {
+func (w *walker) object(c *shape) error {
 	if _, err := w.dec.ReadToken(); err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
@@ -214,33 +211,29 @@ func (w *walker) object(c *shape, reason string) error {
 		name := token.String()
 		member, ok := c.members[name]
 		if !ok {
-			w.fault(w.dec.StackPointer(), "additionalProperties", "is not known here", reason)
+			w.fault(w.dec.StackPointer(), "additionalProperties", "is not known here", "")
 			if err := w.skip(); err != nil {
 				return err
 			}
 			continue
 		}
 		seen = append(seen, name)
-		if err := w.value(member, reason); err != nil {
+		if err := w.value(member); err != nil {
 			return err
 		}
 	}
 	if _, err := w.dec.ReadToken(); err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
-	w.missing(c, at, seen, reason)
+	w.missing(c, at, seen)
 	return nil
 }
 
 // missing reports the members that an object lacks.
-func (w *walker) missing(c *shape, at jsontext.Pointer, seen []string, reason string) {
+func (w *walker) missing(c *shape, at jsontext.Pointer, seen []string) {
 	for _, name := range c.required {
 		if !slices.Contains(seen, name) {
-			why := reason
-			if own := c.members[name].reason; own != "" {
-				why = own
-			}
-			w.fault(at.AppendToken(name), "required", "is missing", why)
+			w.fault(at.AppendToken(name), "required", "is missing", c.members[name].reason)
 		}
 	}
 	if c.oneOf == nil {
@@ -255,10 +248,7 @@ func (w *walker) missing(c *shape, at jsontext.Pointer, seen []string, reason st
 		}
 	}
 	if matches != 1 {
-		why := reason
-		if own := c.members[names[0]].reason; own != "" {
-			why = own
-		}
+		why := c.members[names[0]].reason
 		w.fault(at, "oneOf", "has not exactly one of: "+strings.Join(names, ", "), why)
 	}
 }

@@ -198,7 +198,10 @@ func newGenesis(tb testing.TB) *chain.Genesis {
 		f.Ledgers = append(f.Ledgers, chain.Ledger{
 			ID: "cypherium", Kind: chain.External, Operator: second.Issuer, MinExpiryS: 8,
 		})
-		f.Assets = append(f.Assets, second)
+		third := second // a second EUR
+		third.Asset.Code, third.Label = "EUR", "EUR2"
+		f.Assets = append(f.Assets, second, third)
+		f.Participants[chaintest.Members+2].Role = chain.RoleClearing
 	}).Genesis
 }
 
