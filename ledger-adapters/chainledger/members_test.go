@@ -31,7 +31,7 @@ func TestContractWithMembers(t *testing.T) {
 		return
 	}
 	ledgertest.Run(t, func(t *testing.T, w *ledgertest.World) ledgertest.Harness {
-		c := found(t)
+		c := found(t, slowly)
 		w.Network = c.Genesis.Network()
 		c.start()
 		t.Cleanup(c.stop)
@@ -48,7 +48,7 @@ func TestContractWithMembers(t *testing.T) {
 }
 
 func onePayment(t *testing.T) {
-	c := found(t)
+	c := found(t, slowly)
 	c.start()
 	defer c.stop()
 	w := c.World
@@ -65,14 +65,15 @@ func onePayment(t *testing.T) {
 	}
 }
 
-// slow is how many times slower than the real one the clock of the city runs: what the
+// slowly is how many times slower than the real one the clock of a tested city runs: what the
 // contract does one second before an expiry has so many seconds for it.
-const slow = 8
+const slowly = 8
 
 // clock is what all members read.
 type clock struct {
 	mu     sync.Mutex
 	origin time.Time
+	slow   time.Duration
 	jumped time.Duration
 }
 
@@ -80,7 +81,7 @@ func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return time.UnixMilli(chaintest.Start + time.Minute.Milliseconds()).
-		Add(c.jumped + time.Since(c.origin)/slow)
+		Add(c.jumped + time.Since(c.origin)/c.slow)
 }
 
 func (c *clock) jump(d time.Duration) {
@@ -105,18 +106,18 @@ type city struct {
 	ledger   *chainledger.Ledger
 }
 
-func found(t testing.TB) *city {
+func found(t testing.TB, slow uint32) *city {
 	t.Helper()
 	c := &city{
 		t: t, dir: t.TempDir(), addrs: map[cypherlink.ParticipantID]string{},
-		clock: clock{origin: time.Now()},
+		clock: clock{origin: time.Now(), slow: time.Duration(slow)},
 	}
 	for range chaintest.Members {
 		c.tls = append(c.tls, identity(t))
 	}
 	c.bank = identity(t)
 	c.Network = chaintest.New(t, func(f *chain.GenesisFile) {
-		f.KeyBlock.IdleMS, f.KeyBlock.MaxBaseMS = 100/slow, 4000/slow
+		f.KeyBlock.IdleMS = 100 / slow // and a base timeout of 500 ms at most
 		for i := range f.KeyBlock.Members {
 			pin := cypherlink.Hash(c.tls[i].SPKI())
 			f.KeyBlock.Members[i].TLS, f.Participants[i].TLS = pin, pin
