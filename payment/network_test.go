@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,7 +90,23 @@ type network struct {
 
 const openingAmount = 1_000_000_00
 
+// mainNetwork is made once and not changed.
+var mainNetwork struct {
+	sync.Once
+	made *network
+}
+
+// newNetwork is the network; edit, unless nil, changes its genesis file before it is read.
 func newNetwork(tb testing.TB, edit func(*chain.GenesisFile)) *network {
+	tb.Helper()
+	if edit == nil {
+		mainNetwork.Do(func() { mainNetwork.made = makeNetwork(tb, func(*chain.GenesisFile) {}) })
+		return mainNetwork.made
+	}
+	return makeNetwork(tb, edit)
+}
+
+func makeNetwork(tb testing.TB, edit func(*chain.GenesisFile)) *network {
 	tb.Helper()
 	n := &network{
 		a:        newPlayer(tb, "Bank A", chain.RoleBank, "BNKADEFF"),
@@ -157,9 +174,7 @@ func newNetwork(tb testing.TB, edit func(*chain.GenesisFile)) *network {
 			f.Openings = append(f.Openings, o)
 		}
 	}
-	if edit != nil {
-		edit(&f)
-	}
+	edit(&f)
 	raw, err := f.Encode()
 	if err != nil {
 		tb.Fatal(err)

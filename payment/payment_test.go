@@ -147,6 +147,9 @@ func TestSilence(t *testing.T) {
 		{"the paid bank on the proof", KindCertify, bankB, "AB05"},
 		{"the connector on the begin", KindBegin, clearingBank, "AB06"},
 	} {
+		if testing.Short() && tt.kind != KindTerms && tt.kind != KindCertify {
+			continue
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			play(t, func(t *testing.T, w *world, a, _ *Connect) {
 				w.setFault(func(c call) ([]byte, error) {

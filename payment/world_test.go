@@ -51,6 +51,7 @@ type call struct {
 	ctx      context.Context
 	from, to cypherlink.ParticipantID
 	kind     uint8
+	body     []byte
 	serve    func() ([]byte, error)
 }
 
@@ -128,7 +129,7 @@ func (w wireTo) Call(
 	fault := w.fault
 	w.mu.Unlock()
 	if fault != nil {
-		return fault(call{ctx, w.from, to, kind, serve})
+		return fault(call{ctx, w.from, to, kind, body, serve})
 	}
 	return serve()
 }
@@ -267,7 +268,7 @@ func (w *world) submit(c *Connect, i int) cypherlink.UETR {
 // until waits, in virtual time, until a payment has one of the statuses.
 func (w *world) until(c *Connect, uetr cypherlink.UETR, want ...Status) *Payment {
 	w.tb.Helper()
-	for range 2000 {
+	for range 500 {
 		p, err := c.Payment(context.Background(), uetr)
 		if err == nil {
 			if slices.Contains(want, p.Status) {
@@ -277,7 +278,7 @@ func (w *world) until(c *Connect, uetr cypherlink.UETR, want ...Status) *Payment
 				w.tb.Fatalf("the payment is %s, want %v: %v", p.Status, want, p.Refusal)
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 	}
 	p, err := c.Payment(context.Background(), uetr)
 	w.tb.Fatalf("the payment stays %+v, want %v: %v", p, want, err)
