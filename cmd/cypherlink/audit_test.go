@@ -55,7 +55,7 @@ func resumed(t *testing.T, dir string, through func(string, ledger.Ledger) ledge
 	t.Helper()
 	s := newStage(dir, io.Discard, through)
 	for _, folder := range everybody() {
-		if _, err := s.start(t.Context(), folder); err != nil {
+		if err := s.start(t.Context(), folder); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -270,7 +270,10 @@ type tampering struct {
 func auditFinds(t *testing.T, dir, early string, settled cypherlink.UETR) {
 	t.Helper()
 	all := append(tamperedLedgers(), tamperedLogs(settled)...)
-	for _, tt := range append(all, rolledBack(early)...) {
+	for i, tt := range append(all, rolledBack(early)...) {
+		if testing.Short() && i%4 != 0 {
+			continue
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			changed := duplicate(t, dir)
 			tt.tamper(t, changed)
