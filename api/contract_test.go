@@ -411,7 +411,10 @@ func TestCompileRefusesWhatItDoesNotEnforce(t *testing.T) {
 		schema *huma.Schema
 	}{
 		{"a text without a format", text(func(s *huma.Schema) { s.Format = "" })},
-		{"a format of answers", text(func(s *huma.Schema) { s.Format = "page" })},
+		{"a format of answers", text(func(s *huma.Schema) {
+			f, _ := formatOf("page")
+			s.Format, s.Pattern, s.MaxLength = "page", f.pattern, &f.length
+		})},
 		{"another pattern", text(func(s *huma.Schema) { s.Pattern = ".*" })},
 		{"no length", text(func(s *huma.Schema) { s.MaxLength = nil })},
 		{"another length", text(func(s *huma.Schema) { n := 7; s.MaxLength = &n })},

@@ -113,9 +113,7 @@ func Serve(ctx context.Context, listener net.Listener, o Options) error {
 	defer stop()
 	if err := srv.Shutdown(draining); err != nil {
 		o.Log.LogAttrs(ctx, slog.LevelWarn, "requests were cut off", slog.Any("error", err))
-		cut()
-		err = srv.Close()
-		return errors.Join(err, closed(<-served))
+		return errors.Join(srv.Close(), closed(<-served))
 	}
 	return closed(<-served)
 }

@@ -318,7 +318,8 @@ func TestAnErrorOfHumaIsNotQuoted(t *testing.T) {
 			OperationID: "fail", Method: http.MethodGet, Path: "/",
 		}, func(context.Context, *struct{}) (*healthOutput, error) { return nil, tt.err })
 		w := httptest.NewRecorder()
-		observe(slog.New(slog.DiscardHandler))(router).ServeHTTP(w, routed(get("/").request(t, "https://bank.example")))
+		r := routed(get("/").request(t, "https://bank.example"))
+		observe(slog.New(slog.DiscardHandler))(router).ServeHTTP(w, r)
 		p := (answer{w.Result(), w.Body.Bytes()}).problem(t)
 		if p.Code != tt.code || strings.Contains(w.Body.String(), "Alice") {
 			t.Fatalf("%s", w.Body)
