@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -280,19 +281,34 @@ func TestEquivocationIsEvidence(t *testing.T) {
 }
 
 // What a participant brings to one member alone reaches the others, so that whoever leads
-// next includes it.
+// next includes it. They do not pass it on.
 func TestGossip(t *testing.T) {
 	w := found(t, quick())
-	w.start(0)
+	o := w.options(0)
+	o.Peers = maps.Clone(w.addrs)
+	o.Peers[w.Committee.KeyBlock().Members[2].ID] = freeAddr(t) // where nobody listens
+	w.startWith(0, o)
 	w.start(1)
-	w.eventually("both are connected", func() bool {
-		o, err := submit(w.client(0), 0, w.World.Prepare(w.payment(fmt.Sprint(time.Now()))))
+	first := 0
+	w.eventually("the first two are connected", func() bool {
+		o, err := submit(w.client(0), 0, w.World.Prepare(w.payment(fmt.Sprint("at 0: ", first))))
 		if err != nil || o.Status != follow.Pending {
 			t.Fatalf("%+v, %v", o, err)
 		}
-		return w.runs[1].Metrics().Pool > 0
+		first++
+		return w.runs[1].Metrics().Admitted > 0
 	})
-	if m := w.runs[1].Metrics(); m.Admitted == 0 {
-		t.Fatalf("%+v", m)
+	w.start(2)
+	var sent uint64
+	w.eventually("the last two are connected", func() bool {
+		o, err := submit(w.client(1), 0, w.World.Prepare(w.payment(fmt.Sprint("at 1: ", sent))))
+		if err != nil || o.Status == follow.Refused {
+			t.Fatalf("%+v, %v", o, err)
+		}
+		sent++
+		return w.runs[2].Metrics().Admitted > 0
+	})
+	if m := w.runs[2].Metrics(); m.Admitted > sent {
+		t.Fatalf("%d of %d transactions: some came by way of another member", m.Admitted, sent)
 	}
 }
