@@ -14,9 +14,6 @@ import (
 // ErrGenesis means that bytes are not a genesis file, or that one contradicts itself.
 var ErrGenesis = errors.New("chain: wrong genesis")
 
-// MaxGenesis bounds a genesis file, in bytes.
-const MaxGenesis = 16 << 20
-
 // GenesisFile is the content of a genesis file. Addresses are no part of it: they are
 // configuration.
 type GenesisFile struct {
