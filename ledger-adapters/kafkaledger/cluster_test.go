@@ -63,17 +63,8 @@ func (c *cluster) topics(t testing.TB) (commands, events string) {
 	if err := kafkaledger.CreateTopics(t.Context(), c.broker, 1, commands, events); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{commands, events} {
-		for { // a topic's leader takes a moment to serve it
-			_, err := c.offset(t, name)
-			if err == nil {
-				break
-			}
-			if t.Context().Err() != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	c.length(t, commands)
+	c.length(t, events)
 	return commands, events
 }
 
@@ -101,11 +92,16 @@ func (c *cluster) write(t testing.TB, topic string, values ...[]byte) {
 // length is the offset after the topic's last record.
 func (c *cluster) length(t testing.TB, topic string) int64 {
 	t.Helper()
-	last, err := c.offset(t, topic)
-	if err != nil {
-		t.Fatal(err)
+	deadline := time.Now().Add(time.Minute)
+	for { // a topic's leader takes a moment to serve it
+		last, err := c.offset(t, topic)
+		if err == nil {
+			return last
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
-	return last
 }
 
 func (c *cluster) offset(t testing.TB, topic string) (int64, error) {

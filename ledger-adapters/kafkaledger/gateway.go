@@ -113,7 +113,8 @@ func (g *Gateway) Submit(ctx context.Context, command *ledger.SignedCommand) (le
 	id := command.Command.Custody(g.operator.Network)
 	w := g.wait(&waiter{keys: [][32]byte{id, commandHash(encoded)}})
 	defer g.forget(w)
-	receipt, err := g.await(ctx, w, frame(kindCommand, encoded), func() (ledger.Receipt, bool, error) {
+	value := func() ([]byte, error) { return frame(kindCommand, encoded), nil }
+	receipt, err := g.await(ctx, w, value, func() (ledger.Receipt, bool, error) {
 		standing, err := g.standing(ctx, id)
 		return standing, err == nil && effected(command, &standing.Custody), err
 	})
@@ -145,21 +146,10 @@ func effected(command *ledger.SignedCommand, c *ledger.Custody) bool {
 // Lookup implements ledger.Ledger. It asks the host only about a custody that the gateway has
 // not heard of.
 func (g *Gateway) Lookup(ctx context.Context, id ledger.CustodyID) (ledger.Receipt, error) {
-	var sequence [8]byte
-	if _, err := rand.Read(sequence[:]); err != nil {
-		return ledger.Receipt{}, fmt.Errorf("look up %s: %w", id, err)
-	}
-	q := query{
-		network: g.operator.Network, ledger: g.operator.Ledger, signer: g.participant,
-		sequence: binary.BigEndian.Uint64(sequence[:]), custody: id,
-	}
-	var err error
-	if q.signature, err = g.signer.Sign(q.frame()); err != nil {
-		return ledger.Receipt{}, fmt.Errorf("look up %s: %w", id, err)
-	}
 	w := g.wait(&waiter{keys: [][32]byte{id}, asks: true})
 	defer g.forget(w)
-	receipt, err := g.await(ctx, w, frame(kindQuery, q.encode()), func() (ledger.Receipt, bool, error) {
+	ask := func() ([]byte, error) { return g.query(id) }
+	receipt, err := g.await(ctx, w, ask, func() (ledger.Receipt, bool, error) {
 		standing, err := g.standing(ctx, id)
 		return standing, standing.Sequence > 0, err
 	})
@@ -169,10 +159,28 @@ func (g *Gateway) Lookup(ctx context.Context, id ledger.CustodyID) (ledger.Recei
 	return receipt, nil
 }
 
-// await publishes the value, unless done is true already, and waits until it is, or the host
-// has refused, or has said that the custody is absent.
+// query is the value of a signed question. Its sequence is random: a question has no effect.
+func (g *Gateway) query(id ledger.CustodyID) ([]byte, error) {
+	var sequence [8]byte
+	if _, err := rand.Read(sequence[:]); err != nil {
+		return nil, err
+	}
+	q := query{
+		network: g.operator.Network, ledger: g.operator.Ledger, signer: g.participant,
+		sequence: binary.BigEndian.Uint64(sequence[:]), custody: id,
+	}
+	var err error
+	if q.signature, err = g.signer.Sign(q.frame()); err != nil {
+		return nil, err
+	}
+	return frame(kindQuery, q.encode()), nil
+}
+
+// await waits until done is true, or the host has refused, or has said that the custody is
+// absent. Unless done is true at once, it publishes the value first.
 func (g *Gateway) await(
-	ctx context.Context, w *waiter, value []byte, done func() (ledger.Receipt, bool, error),
+	ctx context.Context, w *waiter, value func() ([]byte, error),
+	done func() (ledger.Receipt, bool, error),
 ) (ledger.Receipt, error) {
 	for published := false; ; published = true {
 		if receipt, ok, err := done(); err != nil || ok {
@@ -190,7 +198,11 @@ func (g *Gateway) await(
 			return ledger.Receipt{}, why
 		}
 		if !published {
-			if err := g.commands.publish(ctx, value); err != nil {
+			v, err := value()
+			if err == nil {
+				err = g.commands.publish(ctx, v)
+			}
+			if err != nil {
 				return ledger.Receipt{}, err
 			}
 		}

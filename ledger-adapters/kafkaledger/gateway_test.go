@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/internal/store"
@@ -55,6 +58,18 @@ func (l *listener) start() {
 func (l *listener) end() error {
 	l.cancel()
 	return <-l.result
+}
+
+// why waits until the gateway stops by itself.
+func (l *listener) why() error {
+	l.t.Helper()
+	select {
+	case err := <-l.result:
+		return err
+	case <-time.After(20 * time.Second):
+		l.t.Fatal("the gateway goes on")
+		return nil
+	}
 }
 
 // say makes the operator's record of a custody.
@@ -147,7 +162,7 @@ func TestOperatorContradictsItself(t *testing.T) {
 					l.say(l.custody(p, ledger.Confirmed), 2, start+1),
 					tt.say(l, p, q),
 				)
-				if err := <-l.result; !errors.Is(err, tt.err) {
+				if err := l.why(); !errors.Is(err, tt.err) {
 					t.Fatalf("%v, want %v", err, tt.err)
 				}
 				_, err := l.gateway.Submit(l.context(), l.Prepare(q))
@@ -158,7 +173,7 @@ func TestOperatorContradictsItself(t *testing.T) {
 				if events := l.hears(2); events[1].Receipt.Custody.State != ledger.Confirmed {
 					t.Errorf("%+v", events)
 				}
-				if err := <-l.result; !errors.Is(err, tt.err) {
+				if err := l.why(); !errors.Is(err, tt.err) {
 					t.Errorf("after a restart: %v, want %v", err, tt.err)
 				}
 			})
@@ -178,7 +193,7 @@ func TestCustodyChangesItsContent(t *testing.T) {
 			changed := l.custody(p, ledger.Returned)
 			edit(&changed)
 			l.tell(l.say(l.custody(p, ledger.Prepared), 1, start), l.say(changed, 2, start))
-			if err := <-l.result; !errors.Is(err, kafkaledger.ErrOperator) {
+			if err := l.why(); !errors.Is(err, kafkaledger.ErrOperator) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -272,7 +287,7 @@ func TestOldAbsence(t *testing.T) {
 	clusters(t, func(t *testing.T, c *cluster) {
 		l := newListener(t, c)
 		id := l.ID(l.Payment("one", 700, start+20))
-		ask := func(answers ...*ledger.Record) ledger.Receipt {
+		ask := func(answer func()) ledger.Receipt {
 			asked := c.length(t, l.commands)
 			done := make(chan ledger.Receipt, 1)
 			go func() {
@@ -284,18 +299,25 @@ func TestOldAbsence(t *testing.T) {
 			}()
 			for c.length(t, l.commands) == asked {
 			}
-			l.tell(answers...)
+			answer()
 			return <-done
 		}
 		old := l.say(ledger.Custody{ID: id}, 0, start)
-		late := l.say(ledger.Custody{ID: id}, 0, start+30)
-		if r := ask(old); r.TimeMS != start*1000 {
+		r := ask(func() { l.tell(old) })
+		if r.TimeMS != start*1000 {
 			t.Fatalf("%+v", r)
 		}
-		if r := ask(l.say(ledger.Custody{ID: id}, 0, start+10)); r.TimeMS != (start+10)*1000 {
+		r = ask(func() { l.tell(l.say(ledger.Custody{ID: id}, 0, start+10)) })
+		if r.TimeMS != (start+10)*1000 {
 			t.Fatalf("%+v", r)
 		}
-		if r := ask(old, old, late); r.TimeMS != (start+30)*1000 || r.Custody.State != ledger.Absent {
+		other := l.custody(l.Payment("two", 700, start+60), ledger.Prepared)
+		r = ask(func() {
+			l.tell(old, l.say(other, 1, start+20))
+			l.hears(1) // and so the old answer
+			l.tell(l.say(ledger.Custody{ID: id}, 1, start+30))
+		})
+		if r.TimeMS != (start+30)*1000 || r.Custody.State != ledger.Absent || r.Sequence != 1 {
 			t.Fatalf("%+v", r)
 		}
 	})
@@ -358,6 +380,18 @@ func TestTopics(t *testing.T) {
 			}
 		}
 	})
+	t.Run("made when the cluster is ready", func(t *testing.T) {
+		notYet := c.running.Fault(
+			kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.BrokerNotAvailable},
+			kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.LeaderNotAvailable},
+		)
+		if err := kafkaledger.CreateTopics(t.Context(), c.broker, 1, "soon"); err != nil {
+			t.Error(err)
+		}
+		if notYet.Hits() != 2 {
+			t.Errorf("asked %d times too early", notYet.Hits())
+		}
+	})
 	t.Run("made with too many copies", func(t *testing.T) {
 		if err := kafkaledger.CreateTopics(t.Context(), c.broker, 3, "copies"); err == nil {
 			t.Error("three copies on one broker")
@@ -378,7 +412,7 @@ func TestTopics(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.start()
-		if err := <-l.result; !errors.Is(err, kafkaledger.ErrTopic) {
+		if err := l.why(); !errors.Is(err, kafkaledger.ErrTopic) {
 			t.Errorf("%v", err)
 		}
 	})

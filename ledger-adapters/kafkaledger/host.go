@@ -26,7 +26,8 @@ type HostOptions struct {
 	Broker Broker
 	// Commands and Events are the two topics.
 	Commands, Events string
-	// Book is the ledger; its Signer signs refusals too. Host sets its Publish.
+	// Book is the ledger; its Signer signs refusals too. Host sets its Publish, and its Log if
+	// that is nil.
 	Book book.Options
 	// OperatorKey is the public key of the book's signer.
 	OperatorKey [32]byte
@@ -55,6 +56,9 @@ type Host struct {
 func NewHost(ctx context.Context, s *store.Store, o HostOptions) (*Host, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Book.Log == nil {
+		o.Book.Log = o.Log
 	}
 	charter := &o.Book.Charter
 	h := &Host{

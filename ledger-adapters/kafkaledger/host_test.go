@@ -52,7 +52,11 @@ func (s *site) stands(p ledgertest.Payment, want ledger.State) {
 // the gateway with its answers.
 func (s *site) settled() {
 	s.t.Helper()
-	if _, err := s.gateway.Lookup(s.context(), ledger.CustodyID{0xee}); err != nil {
+	var id ledger.CustodyID // that nobody has asked about
+	for i := range id {
+		id[i] = byte(rand.Uint32())
+	}
+	if _, err := s.gateway.Lookup(s.context(), id); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -94,11 +98,16 @@ func TestEveryCommandReplayed(t *testing.T) {
 		}
 
 		values := c.read(t, s.commands)
+		told := c.length(t, s.events)
 		for range 3 {
 			rand.Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
 			c.write(t, s.commands, values...)
 		}
 		s.settled()
+		// each is answered with what stands, and settled's question too
+		if got := c.length(t, s.events) - told; got != int64(3*len(values)+1) {
+			t.Errorf("%d answers to %d commands and a question", got, 3*len(values))
+		}
 		// what was refused for lack of funds stays refused when there are some
 		s.clockMS.Store((start + 20) * 1000)
 		for range s.gateway.Events(s.context(), 11) {
@@ -221,6 +230,28 @@ func TestGarbageInCommands(t *testing.T) {
 		}
 		if a := s.audit(); a.Events != 2 {
 			t.Errorf("%d events", a.Events)
+		}
+	})
+}
+
+// K2: host and gateway go on where they left off.
+func TestRestartGoesOn(t *testing.T) {
+	clusters(t, func(t *testing.T, c *cluster) {
+		s := newSite(t, c, ledgertest.NewWorld())
+		s.must(s.Prepare(s.Payment("one", 700, start+20)))
+		c.write(t, s.commands, []byte("nonsense"))
+		c.write(t, s.events, []byte("nonsense"))
+		s.settled()
+		if host, gateway := s.host.Ignored(), s.gateway.Ignored(); host != 1 || gateway != 1 {
+			t.Fatalf("%d and %d values were ignored", host, gateway)
+		}
+		s.close()
+		s.startHost()
+		s.startGateway()
+		s.must(s.Prepare(s.Payment("two", 700, start+20)))
+		s.settled()
+		if host, gateway := s.host.Ignored(), s.gateway.Ignored(); host != 0 || gateway != 0 {
+			t.Errorf("%d and %d values were ignored again", host, gateway)
 		}
 	})
 }

@@ -56,10 +56,25 @@ func (b Broker) client() *client {
 func (c *client) close() { c.transport.CloseIdleConnections() }
 
 // CreateTopics makes the topics, with one partition each that keeps its records for ever, on as
-// many brokers as replicas says. One that exists stays as it is.
+// many brokers as replicas says. One that exists stays as it is. While the cluster says that it
+// is not ready, CreateTopics asks again, until ctx ends.
 func CreateTopics(ctx context.Context, b Broker, replicas int, names ...string) error {
 	c := b.client()
 	defer c.close()
+	var pause backoff
+	for {
+		err := c.create(ctx, replicas, names)
+		refused, ok := errors.AsType[kafka.Error](err)
+		if !ok || !refused.Temporary() && refused != kafka.BrokerNotAvailable {
+			return err
+		}
+		if pause.wait(ctx) != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func (c *client) create(ctx context.Context, replicas int, names []string) error {
 	request := kafka.CreateTopicsRequest{}
 	for _, name := range names {
 		request.Topics = append(request.Topics, kafka.TopicConfig{
@@ -141,7 +156,7 @@ func (t *topic) publish(ctx context.Context, values ...[]byte) error {
 // record is one of a topic's.
 type record struct {
 	offset int64
-	value  []byte // nil if it is longer than maxValue
+	value  []byte
 }
 
 // records are what one fetch returned.
@@ -240,8 +255,8 @@ func (t *topic) fetch(ctx context.Context, offset int64) (records, error) {
 	return got, nil
 }
 
-// batches are the batches of a fetch. Those of control records, the marks that end a
-// transaction, are only seen one by one.
+// batches are the batches of a fetch. Read one by one, they also yield the marks that end a
+// transaction of Kafka: values of no kind of ours, which must be passed like any other.
 func batches(r kafka.RecordReader) []protocol.RecordReader {
 	if stream, ok := r.(*protocol.RecordStream); ok {
 		return stream.Records
@@ -251,7 +266,6 @@ func batches(r kafka.RecordReader) []protocol.RecordReader {
 
 // take reads a batch, which may begin before the offset that was asked for.
 func (got *records) take(batch protocol.RecordReader, offset int64) error {
-	_, control := batch.(*protocol.ControlBatch)
 	for {
 		r, err := batch.ReadRecord()
 		if errors.Is(err, io.EOF) {
@@ -264,17 +278,14 @@ func (got *records) take(batch protocol.RecordReader, offset int64) error {
 		if err != nil {
 			return err
 		}
-		if r.Offset < offset {
-			continue
-		}
-		if !control {
+		if r.Offset >= offset {
 			got.list = append(got.list, record{r.Offset, value})
+			got.next = r.Offset + 1
 		}
-		got.next = r.Offset + 1
 	}
 }
 
-// read takes the value of a record, unless it is too long.
+// read takes the value of a record. The broker's limit, about 1 MiB, bounds it.
 func read(r *kafka.Record) ([]byte, error) {
 	if r.Key != nil {
 		defer func() { _ = r.Key.Close() }() // a buffer in memory
@@ -283,9 +294,6 @@ func read(r *kafka.Record) ([]byte, error) {
 		return nil, nil
 	}
 	defer func() { _ = r.Value.Close() }()
-	if r.Value.Len() > maxValue {
-		return nil, nil
-	}
 	return io.ReadAll(r.Value)
 }
 

@@ -60,11 +60,11 @@ func (h *house) options() book.Options {
 
 func (h *house) open() {
 	h.t.Helper()
-	s, err := store.Open(h.t.Context(), h.dsn)
+	s, err := store.Open(context.Background(), h.dsn)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	b, err := book.Open(h.t.Context(), s, h.options())
+	b, err := book.Open(context.Background(), s, h.options())
 	if err != nil {
 		h.t.Fatal(errors.Join(err, s.Close()))
 	}
@@ -171,13 +171,15 @@ func TestMain(m *testing.M) {
 
 func TestContract(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, dsn string) {
+		h := newHouse(t, dsn)
 		ledgertest.Run(t, func(t *testing.T, w *ledgertest.World) ledgertest.Harness {
-			wipe(t, dsn)
-			h := &house{World: w, t: t, dsn: dsn, clock: newClock()}
-			h.open()
-			t.Cleanup(func() { h.audit(); h.close() })
+			h.World, h.t = w, t
+			h.clock.ms.Store(start * 1000)
+			h.reopen(h.options(), true)
+			t.Cleanup(func() { h.audit() })
 			return h.harness()
 		})
+		h.t = t
 	})
 }
 
