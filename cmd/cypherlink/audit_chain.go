@@ -87,7 +87,7 @@ func (sealedLog) Fatalf(format string, args ...any) {
 // replica is one copy of the chain.
 type replica struct {
 	folder string
-	store  *sealed
+	store  state.Store
 	state  *state.State
 	// member is the place in the committee, -1 for a follower.
 	member int

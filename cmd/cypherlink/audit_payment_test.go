@@ -3,8 +3,10 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
@@ -210,5 +212,48 @@ payment x
 `
 	if !strings.HasSuffix(out.String(), want) {
 		t.Error(out.String())
+	}
+}
+
+func TestExpiryIsByTheLedgersOwnTime(t *testing.T) {
+	n := chaintest.New(t, nil)
+	patience := 9 * time.Second
+	for _, tt := range []struct {
+		name          string
+		since         time.Duration // the expiries
+		expired, late bool
+	}{
+		{"before the expiry", -time.Millisecond, false, false},
+		{"at the expiry", 0, true, false},
+		{"when not everybody need have heard of it", patience - time.Millisecond, true, false},
+		{"when everybody must have heard of it", patience, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := settledDeal(t)
+			on := n.Genesis.Chain()
+			d.terms.Legs[0].Asset.Ledger, d.terms.Legs[1].Asset.Ledger = on, on
+			d.terms.Legs[1].Expiry = d.terms.Legs[0].Expiry
+			d.payer.terms, d.payer.status = d.terms, payment.StatusExpired
+			d.machines[rolePayer].terms, d.machines[rolePayer].outcome = d.terms, connector.Undone
+			d.payee.terms, d.payee.status, d.payee.over = d.terms, payment.StatusNegotiating, false
+			a := &audit{
+				genesis: n.Genesis, patience: patience, records: []*record{d.payer, d.payee},
+				machines: []*machine{d.machines[rolePayer]},
+				ledger: map[cypherlink.LedgerID]*accounts{on: {
+					id: on, timeMS: time.Unix(d.terms.Legs[0].Expiry, 0).Add(tt.since).UnixMilli(),
+				}},
+			}
+			a.comparePayments()
+			var all strings.Builder
+			for _, d := range a.differences {
+				all.WriteString(d.what)
+			}
+			if early := strings.Contains(all.String(), "may still be made"); early == tt.expired {
+				t.Errorf("expired: %v; found %q", tt.expired, all.String())
+			}
+			if late := strings.Contains(all.String(), "has it open"); late != tt.late {
+				t.Errorf("late: %v; found %q", tt.late, all.String())
+			}
+		})
 	}
 }

@@ -153,8 +153,10 @@ func edit(t *testing.T, dir, folder, statement string) {
 	}
 }
 
-// editBalance changes an account in a member's state.
-func editBalance(t *testing.T, dir, folder string) {
+// alter changes what member-3's store has under a key.
+func alter(
+	t *testing.T, dir string, key func(*chain.Genesis, *state.Pebble) []byte, value func([]byte) []byte,
+) {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(dir, genesisName))
 	if err != nil {
@@ -164,19 +166,56 @@ func editBalance(t *testing.T, dir, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := state.OpenPebble(filepath.Join(dir, folder, dataName, "store"),
+	db, err := state.OpenPebble(filepath.Join(dir, "member-3", dataName, "store"),
 		state.PebbleOptions{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := g.File().Openings[0]
-	key := append([]byte{'s'}, state.BalanceKey(o.Account, o.Asset)...)
-	if err := db.Write([]state.Write{{Key: key, Value: []byte{0, 0, 0, 0, 0, 0, 0, 7}}}); err != nil {
+	k := key(g, db)
+	old, ok, err := db.Get(k)
+	if err != nil || !ok {
+		t.Fatalf("nothing under %x (%v)", k, err)
+	}
+	if err := db.Write([]state.Write{{Key: k, Value: value(old)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// flipped has another bit at that place, counted from the end where negative.
+func flipped(at int) func([]byte) []byte {
+	return func(b []byte) []byte {
+		b = bytes.Clone(b)
+		b[(at+len(b))%len(b)] ^= 1
+		return b
+	}
+}
+
+func removed([]byte) []byte { return nil }
+
+// lastOf is the last key of a space of a member's store.
+func lastOf(t *testing.T, prefix ...byte) func(*chain.Genesis, *state.Pebble) []byte {
+	return func(_ *chain.Genesis, db *state.Pebble) []byte {
+		t.Helper()
+		end := bytes.Clone(prefix)
+		end[len(end)-1]++
+		var last []byte
+		if err := db.Scan(prefix, end, func(key, _ []byte) bool {
+			last = bytes.Clone(key)
+			return true
+		}); err != nil || last == nil {
+			t.Fatalf("no key below %q (%v)", prefix, err)
+		}
+		return last
+	}
+}
+
+// someBalance is the key of an account on the chain.
+func someBalance(g *chain.Genesis, _ *state.Pebble) []byte {
+	o := g.File().Openings[0]
+	return append([]byte{'s'}, state.BalanceKey(o.Account, o.Asset)...)
 }
 
 // gate keeps the clearing bank from making custodies on the chain while it is shut.
@@ -327,8 +366,28 @@ func tamperedLedgers() []tampering {
 		},
 		{
 			"a balance on the chain is edited",
-			func(t *testing.T, dir string) { editBalance(t, dir, "member-3") },
+			func(t *testing.T, dir string) { alter(t, dir, someBalance, flipped(-1)) },
 			"member-3\n  - account",
+		},
+		{
+			"a custody on the chain is edited",
+			func(t *testing.T, dir string) { alter(t, dir, lastOf(t, 's', 4), flipped(32)) },
+			"member-3\n  - ",
+		},
+		{
+			"a custody on the chain is gone",
+			func(t *testing.T, dir string) { alter(t, dir, lastOf(t, 's', 4), removed) },
+			"custodies in the state, by the events",
+		},
+		{
+			"an event of the chain is edited",
+			func(t *testing.T, dir string) { alter(t, dir, lastOf(t, 'e'), flipped(16)) },
+			"the events are not those that block",
+		},
+		{
+			"a proof of finality has another signature",
+			func(t *testing.T, dir string) { alter(t, dir, lastOf(t, 'p'), flipped(-1)) },
+			"is not proved final",
 		},
 		{
 			"a gateway has lost an event of the ledger",
@@ -388,6 +447,18 @@ func tamperedLogs(settled cypherlink.UETR) []tampering {
 			"a machine has lost its end",
 			statement(folderA, `DELETE FROM events WHERE stream LIKE 'payer/%' AND sequence = 5`),
 			"the log has lost its end",
+		},
+		{
+			"a machine's log is of other terms",
+			statement(folderClearing, `UPDATE events SET stream = 'relay/00' || substr(stream, 9)
+				WHERE stream = (SELECT MIN(stream) FROM events WHERE stream LIKE 'relay/%')`),
+			"it is of terms",
+		},
+		{
+			"a payment has the proof of another",
+			statement(folderA, `UPDATE events SET body = (SELECT body FROM events WHERE kind = 'agreed' AND NOT `+stream+`)
+				WHERE kind = 'agreed' AND `+stream),
+			"a proof of other terms",
 		},
 		{
 			"a payment that is over is listed as open",
