@@ -3,7 +3,7 @@
 // Its noun is the Custody: an amount that left one account and belongs to nobody until a
 // preimage, before the expiry, gives it to another account, or the expiry gives it back. The
 // package has the words of it (Command, Custody, Receipt, Event), the published contract
-// (Ledger), and the one set of rules that every ledger of our own obeys (Rules). It refuses
+// (Ledger), and the one set of rules that every ledger of our own obeys (Charter). It refuses
 // to keep anything and to know a clock: balances and custodies come through Book, time is an
 // argument. ledgertest is the contract as tests; book is a durable ledger in SQL; the
 // committee chain and external ledgers are others.
