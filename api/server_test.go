@@ -27,6 +27,8 @@ import (
 
 func TestOptionsThatCannotBeServed(t *testing.T) {
 	network := genesis(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel() // so that nothing is served where it could be
 	for _, tt := range []struct {
 		name   string
 		change func(*Options)
@@ -74,7 +76,7 @@ func TestOptionsThatCannotBeServed(t *testing.T) {
 			}
 			tt.change(&o)
 			listener := listen(t)
-			if err := Serve(t.Context(), listener, o); !errors.Is(err, ErrOptions) {
+			if err := Serve(ended, listener, o); !errors.Is(err, ErrOptions) {
 				t.Fatal(err)
 			}
 			if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) {
