@@ -18,7 +18,7 @@ type messageOutput struct {
 	Status      int
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Location    string `header:"Location" doc:"Where the payment is."`
-	Replayed    string `header:"Idempotency-Replayed" doc:"true: the message had been submitted before."`
+	Replayed    string `header:"Idempotency-Replayed" doc:"true: the message had been sent before."`
 	Body        []byte
 }
 
@@ -27,8 +27,8 @@ func (s *server) registerMessages(a huma.API) {
 		OperationID: "submit-message", Method: http.MethodPost, Path: "/v1/iso20022",
 		Tags: []string{"payments"}, DefaultStatus: http.StatusAccepted,
 		Summary: "Instruct a payment by a pacs.008",
-		Description: "The instructing agent and MsgId name the message: the same one again is answered as " +
-			"before, another one under the same id is refused. A message that is refused as a whole is " +
+		Description: "The instructing agent and MsgId name the message: the same one again gives the " +
+			"same payment, another one under the same id is refused. A message that is refused as a whole is " +
 			"answered with an admi.002, everything else that is wrong with a problem.",
 		RequestBody: &huma.RequestBody{
 			Required: true, Content: xmlBody("pacs.008.001.08", "One pacs.008, bare or with a header."),

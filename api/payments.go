@@ -24,7 +24,7 @@ type (
 	}
 	submitOutput struct {
 		Location string `header:"Location" doc:"Where the payment is."`
-		Replayed string `header:"Idempotency-Replayed" doc:"true: the answer is the stored one."`
+		Replayed string `header:"Idempotency-Replayed" doc:"true: the request had been made before."`
 		Body     Payment
 	}
 	paymentInput struct {
@@ -57,8 +57,8 @@ func (s *server) registerPayments(a huma.API) {
 		OperationID: "submit-payment", Method: http.MethodPost, Path: "/v1/payments", Tags: tags,
 		DefaultStatus: http.StatusAccepted, Summary: "Instruct a payment",
 		Description: "The answer comes as soon as the instruction is stored; the payment is then carried " +
-			"out on its own. The same request with the same Idempotency-Key is answered with the stored " +
-			"answer; another request with it is refused.",
+			"out on its own. The same request with the same Idempotency-Key gives the same payment and " +
+			"moves nothing again; another request with it is refused.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			jsonType: {Schema: r.Schema(reflect.TypeFor[Instruction](), true, "")},
 		}},

@@ -17,7 +17,7 @@ type (
 		Body QuoteRequest
 	}
 	quoteOutput struct {
-		Replayed string `header:"Idempotency-Replayed" doc:"true: the answer is the stored one."`
+		Replayed string `header:"Idempotency-Replayed" doc:"true: the request had been made before."`
 		Body     Quote
 	}
 )
