@@ -28,8 +28,8 @@ func (s *server) registerMessages(a huma.API) {
 		Tags: []string{"payments"}, DefaultStatus: http.StatusAccepted,
 		Summary: "Instruct a payment by a pacs.008",
 		Description: "The instructing agent and MsgId name the message: the same one again gives the " +
-			"same payment, another one under the same id is refused. A message that is refused as a whole is " +
-			"answered with an admi.002, everything else that is wrong with a problem.",
+			"same payment, another one under the same id is refused. A message that is refused as a whole " +
+			"is answered with an admi.002, everything else that is wrong with a problem.",
 		RequestBody: &huma.RequestBody{
 			Required: true, Content: xmlBody("pacs.008.001.08", "One pacs.008, bare or with a header."),
 		},
