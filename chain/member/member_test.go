@@ -44,6 +44,18 @@ func TestFourMembersMakeCommandsFinal(t *testing.T) {
 	}
 }
 
+// A transaction ends the idle leader's wait, whichever member it is brought to.
+func TestATransactionDoesNotWaitForTheIdleInterval(t *testing.T) {
+	w := found(t, discover(t, func(f *chain.GenesisFile) {
+		f.KeyBlock.IdleMS, f.KeyBlock.MinExpiryS = chain.MaxWait, 900
+	}))
+	w.startAll()
+	expiry := time.Now().Add(time.Hour).Unix()
+	for i := range w.runs {
+		w.settle(w.client(i), w.World.Prepare(w.World.Payment(fmt.Sprint(i), 1, expiry)))
+	}
+}
+
 // With one member gone for good a rotation costs a timeout, and the chain goes on.
 func TestALeaderThatStopsCostsATimeout(t *testing.T) {
 	w := found(t, quick())
@@ -76,8 +88,9 @@ func TestWithoutAQuorumNothingIsFinal(t *testing.T) {
 	if o, err = submit(c, 0, prepare); err != nil || o.Status != follow.Pending {
 		t.Fatalf("asked again: %+v, %v", o, err)
 	}
-	if m := w.runs[0].Metrics(); m.Pool != 1 {
-		t.Fatalf("%d transactions wait", m.Pool)
+	size := len(state.NewTransaction(prepare).Encode())
+	if m := w.runs[0].Metrics(); m.Pool != 1 || m.PoolBytes != size {
+		t.Fatalf("%d transactions, %d bytes wait, once %d", m.Pool, m.PoolBytes, size)
 	}
 	w.start(2)
 	if height := w.settle(c, prepare); height == 0 {
