@@ -66,7 +66,7 @@ type run struct {
 // quick is the land of most tests, with an idle interval of 100 ms.
 var quick = sync.OnceValue(func() land {
 	return discover(new(testing.T), func(f *chain.GenesisFile) {
-		f.KeyBlock.IdleMS, f.KeyBlock.MaxBaseMS = 100, 1000
+		f.KeyBlock.IdleMS = 100
 	})
 })
 

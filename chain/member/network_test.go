@@ -60,6 +60,7 @@ func TestWhoMaySpeakWhat(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // a refusal is a second of silence
 			c := w.dial(tt.id, 0, tt.protocol)
 			if err := answered(c, follow.KindFetch, follow.Fetch{From: 1}.Encode()); (err == nil) != tt.ok {
 				t.Fatal(err)
