@@ -268,7 +268,6 @@ func (r *replica) readCustodies() (map[ledger.CustodyID]ledger.Custody, error) {
 			return nil, err
 		}
 		leaves[i] = merkle.Leaf(e.Encode())
-		e.Custody.Packet = nil // it is not compared with anything
 		told[e.Custody.ID] = e.Custody
 	}
 	if merkle.Root(leaves) != roots.Feed {
@@ -278,9 +277,9 @@ func (r *replica) readCustodies() (map[ledger.CustodyID]ledger.Custody, error) {
 	var bad error
 	err := r.state.Custodies(func(c ledger.Custody) bool {
 		number++
-		if t := told[c.ID]; t.State != c.State || t.Subject != c.Subject || t.Preimage != c.Preimage {
-			bad = found("custody %s is %s in the state, by the events %s",
-				c.ID, c.State, t.State)
+		if t := told[c.ID]; t.State != c.State || t.Subject != c.Subject || t.Preimage != c.Preimage ||
+			!bytes.Equal(t.Packet, c.Packet) {
+			bad = found("custody %s, %s in the state, is not what the events say", c.ID, c.State)
 		}
 		return bad == nil
 	})
@@ -289,6 +288,10 @@ func (r *replica) readCustodies() (map[ledger.CustodyID]ledger.Custody, error) {
 	}
 	if number != len(told) {
 		return nil, found("%d custodies in the state, by the events %d", number, len(told))
+	}
+	for id, c := range told {
+		c.Packet = nil // it has served
+		told[id] = c
 	}
 	return told, nil
 }
