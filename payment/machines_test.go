@@ -184,6 +184,12 @@ func TestNoCancelOnceTheCustodyMayBe(t *testing.T) {
 		t.Errorf("%s", s.out.Status())
 	}
 	s.tell(Moves{Outcome: connector.Reserved})
+	// after a start where the payer machine stands is asked, and that is no way out either
+	var err error
+	if s.out, err = NewOutgoing(n.bank(n.a), s.random, s.events); err != nil {
+		t.Fatal(err)
+	}
+	only[BeginPayer](t, s.tell(Tick{}))
 	s.tell(Refused{Question: QuestionPayer, Refusal: refuse("x", "NARR", "no", nil)})
 	if s.out.Status() != StatusReserved {
 		t.Errorf("%s", s.out.Status())

@@ -13,6 +13,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/internal/merkle"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
 	"github.com/cypherlink/cypherlink/validator"
@@ -74,6 +75,7 @@ func TestReceiptHasOneForm(t *testing.T) {
 	n, raw := settled(t)
 	text := string(raw)
 	const format = "  \"format\": \"cypherlink-receipt-v1\",\n"
+	lastLeg := strings.LastIndex(text, ",\n    {\n      \"ledger\"")
 	for name, changed := range map[string]string{
 		"a blank more":        strings.Replace(text, ": ", ":  ", 1),
 		"no line feed":        strings.TrimSuffix(text, "\n"),
@@ -82,7 +84,8 @@ func TestReceiptHasOneForm(t *testing.T) {
 		"a field less":        strings.Replace(text, format, "", 1),
 		"another format":      strings.Replace(text, "receipt-v1", "receipt-v2", 1),
 		"upper-case hex":      strings.Replace(text, "\"preimage\": \"", "\"preimage\": \"A", 1),
-		"a leg less":          text[:strings.LastIndex(text, "    {\n      \"ledger\"")] + "  ]\n}\n",
+		"a leg less":          text[:lastLeg] + "\n  ]\n}\n",
+		"a leg more":          strings.TrimSuffix(text, "\n  ]\n}\n") + text[lastLeg:],
 		"nothing":             "",
 		"null":                "null\n",
 		"a comment":           "// \n" + text,
@@ -227,6 +230,18 @@ func TestReceiptsPutTogether(t *testing.T) {
 		}
 		return s
 	}
+	// recertify is what a committee would say that does not keep the rules.
+	recertify := func(r ledger.Receipt, edit func(c *ledger.Custody)) Statement {
+		r.Custody.Packet = slices.Clone(r.Custody.Packet)
+		edit(&r.Custody)
+		b := &blocks{tb: t, network: n, qc: n.committee.Committee.Genesis()}
+		b.leaves = make([]merkle.Hash, r.Sequence-1)
+		s, err := readEvidence(n.genesis, "cypherium", b.attest(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
 	other := n.prove(t, func() *terms.Terms {
 		x := *good.Terms.Terms
 		x.KYC[0]++
@@ -241,6 +256,16 @@ func TestReceiptsPutTogether(t *testing.T) {
 		{"prepared twice", func(p *Proof) { source(p).Confirmed = source(p).Prepared }},
 		{"confirmed twice", func(p *Proof) { source(p).Prepared = source(p).Confirmed }},
 		{"other terms that all signed", func(p *Proof) { p.Terms = other }},
+		{"terms of another batch", func(p *Proof) {
+			x := *p.Terms
+			x.Sequence++
+			p.Terms = &x
+		}},
+		{"eight parties' signature", func(p *Proof) {
+			x := *p.Terms
+			x.Certificate.Bitmap = []byte{0xff}
+			p.Terms = &x
+		}},
 		{"no verdict", func(p *Proof) { source(p).Verdicts = nil }},
 		{
 			"a verdict too many",
@@ -271,6 +296,21 @@ func TestReceiptsPutTogether(t *testing.T) {
 			r := source(p).Confirmed.Receipt
 			r.Custody.Preimage[0]++
 			source(p).Confirmed = resign(r)
+		}},
+		{"another preimage on the chain", func(p *Proof) {
+			p.Legs[1].Confirmed = recertify(p.Legs[1].Confirmed.Receipt, func(c *ledger.Custody) {
+				c.Preimage[0]++
+			})
+		}},
+		{"a confirmation on the chain at the expiry", func(p *Proof) {
+			r := p.Legs[1].Confirmed.Receipt
+			r.TimeMS = p.Terms.Terms.Legs[1].Expiry * 1000
+			p.Legs[1].Confirmed = recertify(r, func(*ledger.Custody) {})
+		}},
+		{"another custody on the chain", func(p *Proof) {
+			for _, s := range []*Statement{&p.Legs[1].Prepared, &p.Legs[1].Confirmed} {
+				*s = recertify(s.Receipt, func(c *ledger.Custody) { c.ID[0]++ })
+			}
 		}},
 		{"another packet", func(p *Proof) {
 			for _, s := range []*Statement{&source(p).Prepared, &source(p).Confirmed} {
@@ -330,6 +370,14 @@ func TestReceiptsPutTogether(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: accepted", tt.name)
 		}
+	}
+	// what the committee would certify of the custody itself, holds
+	whole := *good
+	whole.Legs[1].Confirmed = recertify(good.Legs[1].Confirmed.Receipt, func(*ledger.Custody) {})
+	if raw, err := whole.Encode(n.genesis); err != nil {
+		t.Error(err)
+	} else if _, err := VerifyReceipt(n.genesis, raw); err != nil {
+		t.Errorf("the certificate of the true event: %v", err)
 	}
 	// absence is no receipt
 	absent := (&follow.Evidence{

@@ -22,6 +22,7 @@ type scene struct {
 	now    time.Time
 	random *rand.ChaCha8
 	out    *Outgoing
+	events []Event // of the outgoing payment
 	in     *Incoming
 	offer  *Offer
 }
@@ -54,6 +55,7 @@ func (s *scene) tell(in Input) Effects {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
+	s.events = append(s.events, e.Persist...)
 	return e
 }
 

@@ -47,12 +47,14 @@ func (l *Load) Run(ctx context.Context, custodies int) (*Report, error) {
 		g.Go(func() error {
 			for i := int(next.Add(1)) - 1; i < custodies; i = int(next.Add(1)) - 1 {
 				prepare, confirm := l.Pair(i)
+				height := uint64(0)
 				for j, command := range []*ledger.SignedCommand{prepare, confirm} {
-					took, err := settle(ctx, l.Clients[(i+j)%len(l.Clients)], command)
-					if err != nil {
+					began := time.Now()
+					var err error
+					if height, err = settle(ctx, l.Clients[(i+j)%len(l.Clients)], command, height); err != nil {
 						return fmt.Errorf("custody %d, command %d: %w", i, j, err)
 					}
-					workers[w].add(took)
+					workers[w].add(time.Since(began))
 				}
 			}
 			return nil
@@ -67,25 +69,32 @@ func (l *Load) Run(ctx context.Context, custodies int) (*Report, error) {
 	return r, err
 }
 
-// settle submits a command until it is final.
-func settle(ctx context.Context, c *peer.Client, command *ledger.SignedCommand) (time.Duration, error) {
+// settle submits a command until it is final, and gives the height. A member that has not yet
+// come to the height on which the command rests may refuse it, and is asked again when it has.
+func settle(ctx context.Context, c *peer.Client, command *ledger.SignedCommand, on uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, follow.MaxWaitMS*time.Millisecond)
 	defer cancel()
 	body := follow.Submission{WaitMS: follow.MaxWaitMS, Transaction: state.NewTransaction(command)}.Encode()
-	began := time.Now()
-	answer, err := c.Call(ctx, follow.KindSubmit, body)
-	if err != nil {
-		return 0, err
+	for {
+		answer, err := c.Call(ctx, follow.KindSubmit, body)
+		if err != nil {
+			return 0, err
+		}
+		outcome, err := follow.DecodeOutcome(answer)
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case outcome.Status == follow.Final:
+			return outcome.Height, nil
+		case outcome.Status == follow.Pending:
+			return 0, fmt.Errorf("not final: %w", context.DeadlineExceeded)
+		case outcome.Height >= on:
+			return 0, outcome.Refusal
+		}
+		await := follow.Fetch{From: on, WaitMS: follow.MaxWaitMS}.Encode()
+		if _, err := c.Call(ctx, follow.KindFetch, await); err != nil {
+			return 0, err
+		}
 	}
-	outcome, err := follow.DecodeOutcome(answer)
-	if err != nil {
-		return 0, err
-	}
-	if outcome.Status == follow.Refused {
-		return 0, outcome.Refusal
-	}
-	if outcome.Status != follow.Final {
-		return 0, fmt.Errorf("not final: %w", context.DeadlineExceeded)
-	}
-	return time.Since(began), nil
 }

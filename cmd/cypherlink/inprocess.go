@@ -135,7 +135,7 @@ func configured[C any, P process](
 func raise(
 	ctx context.Context, dir string, logs io.Writer, through func(string, ledger.Ledger) ledger.Ledger,
 ) (*stage, error) {
-	if err := createNetwork(dir); err != nil {
+	if err := createNetwork(ctx, dir); err != nil {
 		return nil, err
 	}
 	s := newStage(dir, logs, through)

@@ -32,6 +32,7 @@ func (r refusal) Unwrap() error { return r.error }
 type commands struct {
 	Demo      demoCommand      `cmd:"" help:"Play the whitepaper's thirteen steps on a network of its own, here and now."`
 	Verify    verifyCommand    `cmd:"" help:"Check a payment's receipt, offline."`
+	Audit     auditCommand     `cmd:"" help:"Compare what all parts of a network that is down have stored."`
 	Network   networkCommand   `cmd:"" help:"Create a network's keys, genesis and configuration in a folder."`
 	Member    memberCommand    `cmd:"" help:"Run a member of the committee."`
 	Validator validatorCommand `cmd:"" help:"Run the Cypherium Validator of an asset."`

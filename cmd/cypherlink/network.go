@@ -1,11 +1,11 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,6 +13,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/member"
+	"github.com/cypherlink/cypherlink/internal/peer"
 	"github.com/cypherlink/cypherlink/validator/rules"
 )
 
@@ -39,7 +40,7 @@ func (c *createCommand) Run(s *session) error {
 		fmt.Fprintf(s.out, "the network in %s is kept\n", c.Dir)
 		return nil
 	}
-	if err := createNetwork(c.Dir); err != nil {
+	if err := createNetwork(s, c.Dir); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "a network was made in %s\n", c.Dir)
@@ -59,7 +60,7 @@ type builder struct {
 
 // createNetwork makes everything below dir. genesis.json is written last: a folder that has it
 // is whole.
-func createNetwork(dir string) error {
+func createNetwork(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func createNetwork(dir string) error {
 	if err := b.ca.issue(dir, "client"); err != nil {
 		return err
 	}
-	if err := b.pickPorts(); err != nil {
+	if err := b.pickPorts(ctx); err != nil {
 		return err
 	}
 	for folder, rules := range map[string][]byte{folderVoteDE: de, folderVoteDCEP: dcep} {
@@ -121,36 +122,24 @@ func writePayments(dir string) error {
 }
 
 // pickPorts finds a free port for everybody who listens.
-func (b *builder) pickPorts() error {
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			_ = l.Close() // it was only to keep the port from being picked twice
-		}
-	}()
+func (b *builder) pickPorts(ctx context.Context) error {
+	taken := map[string]bool{}
 	pick := func() (string, error) {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
-		if err != nil {
-			return "", err
-		}
-		held = append(held, l)
-		return l.Addr().String(), nil
-	}
-	for _, a := range cast() {
-		addr, err := pick()
-		if err != nil {
-			return err
-		}
-		b.address[a.folder] = addr
-	}
-	for _, folder := range []string{folderA, folderB, folderClearing} {
-		addr, err := pick()
-		if err != nil {
-			return err
-		}
-		b.api[folder] = addr
+		addr, err := peer.PickAddr(ctx, taken)
+		taken[addr] = true
+		return addr, err
 	}
 	var err error
+	for _, a := range cast() {
+		if b.address[a.folder], err = pick(); err != nil {
+			return err
+		}
+	}
+	for _, folder := range []string{folderA, folderB, folderClearing} {
+		if b.api[folder], err = pick(); err != nil {
+			return err
+		}
+	}
 	b.broker, err = pick()
 	return err
 }

@@ -115,7 +115,7 @@ func newNetwork(t *testing.T, seed uint64) *network {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", n.binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if err := createNetwork(n.dir); err != nil {
+	if err := createNetwork(t.Context(), n.dir); err != nil {
 		t.Fatal(err)
 	}
 	n.configure()
