@@ -28,7 +28,7 @@ func (s *server) registerMessages(a huma.API) {
 		Tags: []string{"payments"}, DefaultStatus: http.StatusAccepted,
 		Summary: "Instruct a payment by a pacs.008",
 		Description: "The instructing agent and MsgId name the message: the same one again gives the " +
-			"same payment, another one under the same id is refused. A message that is refused as a whole " +
+			"same answer, another one under the same id is refused. A message that is refused as a whole " +
 			"is answered with an admi.002, everything else that is wrong with a problem.",
 		RequestBody: &huma.RequestBody{
 			Required: true, Content: xmlBody("pacs.008.001.08", "One pacs.008, bare or with a header."),
@@ -43,17 +43,13 @@ func (s *server) registerMessages(a huma.API) {
 
 func (s *server) submitMessage(ctx context.Context, _ *struct{}) (*messageOutput, error) {
 	on := exchangeIn(ctx)
-	p, replayed, err := s.payments.Submit(ctx, on.raw, payment.XML, "")
+	a, err := s.payments.Submit(ctx, on.raw, payment.XML, "")
 	if err != nil {
 		return reject(ctx, err)
 	}
-	report, err := s.documents.Status002(ctx, p.UETR)
-	if err != nil {
-		return nil, explain(ctx, err)
-	}
 	return &messageOutput{
-		Status: http.StatusAccepted, ContentType: xmlType, Body: report,
-		Location: location(p.UETR.String()), Replayed: mark(replayed),
+		Status: http.StatusAccepted, ContentType: xmlType, Body: a.Report,
+		Location: location(a.Payment.UETR.String()), Replayed: mark(a.Replayed),
 	}, nil
 }
 

@@ -93,12 +93,13 @@ func location(uetr string) string { return "/v1/payments/" + uetr }
 
 func (s *server) submit(ctx context.Context, in *submitInput) (*submitOutput, error) {
 	on := exchangeIn(ctx)
-	p, replayed, err := s.payments.Submit(ctx, on.raw, payment.JSON, on.scoped(in.Key))
+	a, err := s.payments.Submit(ctx, on.raw, payment.JSON, on.scoped(in.Key))
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
 	return &submitOutput{
-		Location: location(p.UETR.String()), Replayed: mark(replayed), Body: s.network.payment(p),
+		Location: location(a.Payment.UETR.String()), Replayed: mark(a.Replayed),
+		Body: s.network.payment(a.Payment),
 	}, nil
 }
 

@@ -12,11 +12,10 @@ import (
 type Payments interface {
 	// Submit takes an instruction and returns once it is durable. The key is the caller's
 	// Idempotency-Key within the caller's own keys; a pacs.008 has its own and gets none. If
-	// the same was submitted before, replayed is true. Another body under the same key is
-	// payment.CodeKeyReused; a port that does not wait for the first answer says CodeKeyBusy.
-	Submit(
-		ctx context.Context, raw []byte, format payment.Format, key string,
-	) (p *payment.Payment, replayed bool, err error)
+	// the same was submitted before, the answer is that which was given then. Another body
+	// under the same key is payment.CodeKeyReused; a port that does not wait for the first
+	// answer says CodeKeyBusy.
+	Submit(ctx context.Context, raw []byte, format payment.Format, key string) (*payment.Answer, error)
 	// Payment is where a payment stands in which the bank takes part, or payment.CodeUnknown.
 	Payment(ctx context.Context, id cypherlink.UETR) (*payment.Payment, error)
 	// Events are the events of a payment so far by ascending sequence, or payment.CodeUnknown.

@@ -122,15 +122,21 @@ func (b *bank) once(ctx context.Context, name string, now submitted) (bool, erro
 
 func (b *bank) Submit(
 	ctx context.Context, raw []byte, format payment.Format, key string,
-) (*payment.Payment, bool, error) {
+) (*payment.Answer, error) {
+	a := &payment.Answer{Payment: b.found}
 	if format == payment.XML {
 		if _, err := payment.Parse(raw, format, nil); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		key = "xml"
+		var err error
+		if a.Report, err = os.ReadFile(statusFile); err != nil {
+			return nil, err
+		}
 	}
-	replayed, err := b.once(ctx, key, submitted{raw: raw, format: format, key: key})
-	return b.found, replayed, err
+	var err error
+	a.Replayed, err = b.once(ctx, key, submitted{raw: raw, format: format, key: key})
+	return a, err
 }
 
 func (b *bank) find(ctx context.Context, id cypherlink.UETR) error {
@@ -155,11 +161,13 @@ func (b *bank) Receipt(ctx context.Context, id cypherlink.UETR) ([]byte, error) 
 	return []byte(receiptBytes), b.find(ctx, id)
 }
 
+const statusFile = "../iso20022/testdata/pacs.002.settled.xml"
+
 func (b *bank) Status002(ctx context.Context, id cypherlink.UETR) ([]byte, error) {
 	if err := b.find(ctx, id); err != nil {
 		return nil, err
 	}
-	return os.ReadFile("../iso20022/testdata/pacs.002.settled.xml")
+	return os.ReadFile(statusFile)
 }
 
 func (b *bank) QuoteOnce(

@@ -121,7 +121,7 @@ func (c *Clearing) QuoteOnce(
 	}
 	err = c.Store.Update(ctx, func(tx *store.Tx) error {
 		quote, replayed = fresh, false
-		stream, err := standingUnder(tx, key, raw)
+		stream, _, err := standingUnder(tx, key, raw)
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (c *Clearing) QuoteOnce(
 		if _, err := c.takeUp(tx, hash, Issue{fresh}); err != nil {
 			return err
 		}
-		return standUnder(tx, key, raw, offerStream(hash))
+		return standUnder(tx, key, raw, offerStream(hash), 1)
 	})
 	return quote, replayed, err
 }

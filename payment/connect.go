@@ -54,6 +54,8 @@ type Connect struct {
 	// begins keeps two calls from beginning one payee machine.
 	begins singleflight.Group
 	calls  chan struct{}
+	// started is closed once Run has taken up what was open.
+	started chan struct{}
 
 	mu        sync.Mutex
 	running   context.Context //nolint:containedctx // of Run: what Submit starts lives in it
@@ -78,7 +80,8 @@ func NewConnect(o Options) (*Connect, error) {
 	}
 	c := &Connect{
 		Options: o, calls: make(chan struct{}, callsAtOnce), fatal: make(chan error, 1),
-		byTerms: map[cypherlink.Hash]*live{}, byCustody: map[ledger.CustodyID]*live{},
+		started: make(chan struct{}), byTerms: map[cypherlink.Hash]*live{},
+		byCustody: map[ledger.CustodyID]*live{},
 		byUETR: map[cypherlink.UETR]*live{},
 	}
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
@@ -144,12 +147,18 @@ func (c *Connect) run(ctx context.Context) error {
 	for _, l := range open {
 		c.start(l)
 	}
+	close(c.started)
 	return group.Wait()
 }
 
-// ready reports connector.ErrStopped unless the Connect runs: what comes before would not be
-// taken up.
-func (c *Connect) ready() error {
+// ready waits until the Connect runs, and reports connector.ErrStopped when it does no more:
+// what comes before or after would not be taken up.
+func (c *Connect) ready(ctx context.Context) error {
+	select {
+	case <-c.started:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.running == nil || c.running.Err() != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -417,19 +418,22 @@ func TestLedgersThatAreAway(t *testing.T) {
 func TestSubmitIsIdempotent(t *testing.T) {
 	play(t, func(t *testing.T, w *world, a, b *Connect) {
 		raw := w.json(1)
-		first, replayed, err := a.Submit(t.Context(), raw, JSON, "k")
-		if err != nil || replayed {
-			t.Fatal(replayed, err)
+		first, err := a.Submit(t.Context(), raw, JSON, "k")
+		if err != nil || first.Replayed {
+			t.Fatal(first, err)
 		}
-		w.until(a, first.UETR, StatusSettled)
-		again, replayed, err := a.Submit(t.Context(), raw, JSON, "k")
-		if err != nil || !replayed || again.UETR != first.UETR || again.Status != StatusSettled {
-			t.Errorf("the same again: %+v, %v, %v", again, replayed, err)
+		uetr := first.Payment.UETR
+		w.until(a, uetr, StatusSettled)
+		again, err := a.Submit(t.Context(), raw, JSON, "k")
+		if err != nil || !again.Replayed || !reflect.DeepEqual(again.Payment, first.Payment) {
+			t.Errorf("the same again: %+v, %v, first %+v", again, err, first)
 		}
-		withUETR := bytes.Replace(raw, []byte("{\n"), []byte(`{"uetr": "`+first.UETR.String()+`",`+"\n"), 1)
-		same, replayed, err := a.Submit(t.Context(), withUETR, JSON, "another")
-		if err != nil || !replayed || same.UETR != first.UETR {
-			t.Errorf("the same payment under another key: %v, %v", replayed, err)
+		withUETR := bytes.Replace(raw, []byte("{\n"), []byte(`{"uetr": "`+uetr.String()+`",`+"\n"), 1)
+		for range 2 {
+			same, err := a.Submit(t.Context(), withUETR, JSON, "another")
+			if err != nil || !same.Replayed || same.Payment.UETR != uetr || same.Payment.Status != StatusSettled {
+				t.Errorf("the same payment under another key: %+v, %v", same, err)
+			}
 		}
 		other := bytes.Replace(withUETR, []byte("2000.00"), []byte("2000.01"), 1)
 		for _, tt := range []struct {
@@ -445,7 +449,7 @@ func TestSubmitIsIdempotent(t *testing.T) {
 			{"a key with a blank", a, raw, "a b", CodeKey},
 			{"a UETR that is an incoming payment's", b, withUETR, "x", CodeUETR},
 		} {
-			_, _, err := tt.c.Submit(t.Context(), tt.raw, JSON, tt.key)
+			_, err := tt.c.Submit(t.Context(), tt.raw, JSON, tt.key)
 			if cypherlink.ErrorCode(err) != tt.want {
 				t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
 			}
@@ -462,15 +466,15 @@ func TestConcurrentSubmissionsMakeOnePayment(t *testing.T) {
 		fresh, uetrs := 0, map[cypherlink.UETR]bool{}
 		for range 8 {
 			all.Go(func() {
-				p, replayed, err := a.Submit(t.Context(), w.json(1), JSON, "k")
+				answer, err := a.Submit(t.Context(), w.json(1), JSON, "k")
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				uetrs[p.UETR] = true
-				if !replayed {
+				uetrs[answer.Payment.UETR] = true
+				if !answer.Replayed {
 					fresh++
 				}
 			})

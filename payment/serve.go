@@ -17,7 +17,7 @@ import (
 func (c *Connect) Serve(
 	ctx context.Context, from cypherlink.ParticipantID, kind uint8, body []byte,
 ) ([]byte, error) {
-	if err := c.ready(); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
 	switch kind {

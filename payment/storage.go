@@ -15,9 +15,9 @@ import (
 
 // How a Connect lies in the store: each payment's log is the stream payment/UETR; the table
 // open_payments lists the streams of those that are not over, idempotency_keys what was asked
-// before; the offsets of witness/LEDGER are how far the ledgers' events were read. A Clearing's
-// offers are the streams quote/HASH. The record terms_epoch counts the starts, so that no
-// start proposes under another's sequences.
+// before and by how much of a stream it was answered; the offsets of witness/LEDGER are how far
+// the ledgers' events were read. A Clearing's offers are the streams quote/HASH. The record
+// terms_epoch counts the starts, so that no start proposes under another's sequences.
 
 const epochRecord = "terms_epoch"
 

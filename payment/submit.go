@@ -5,52 +5,74 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/internal/store"
 )
 
-// Submit takes an instruction and returns the payment as it is once that is durable: received
-// and checked, or rejected with a reason. The same key with the same body, and the same payment
-// under another key, give the payment as it stands now and replayed; the same key with another
-// body is CodeKeyReused, and a UETR of another payment CodeUETR. The key of JSON is 1 to 512
-// printable ASCII characters; that of a pacs.008 is its instructing agent and message id,
-// whatever key says. What is no instruction is refused, and nothing is stored. Calls with one
-// key wait for each other, so none is ever told that another is under way.
-func (c *Connect) Submit(
-	ctx context.Context, raw []byte, format Format, key string,
-) (payment *Payment, replayed bool, err error) {
-	if err := c.ready(); err != nil {
-		return nil, false, err
+// Answer is what an instruction was answered with.
+type Answer struct {
+	// Payment is as it was when the answer was first given.
+	Payment *Payment
+	// Report says the same as a pacs.002, if the instruction was one of XML; otherwise nil.
+	Report []byte
+	// Replayed says that the answer had been given before.
+	Replayed bool
+}
+
+// Submit takes an instruction and answers with the payment as it is once that is durable:
+// received and checked, or rejected with a reason. The same key with the same body gives the same
+// answer again; a key that is new for a payment that is not, gives the payment as it stands now;
+// the same key with another body is CodeKeyReused, and a UETR of another payment CodeUETR. The
+// key of JSON is 1 to 512 printable ASCII characters; that of a pacs.008 is its instructing agent
+// and message id, whatever key says. What is no instruction is refused, and nothing is stored.
+// Calls with one key wait for each other, so none is ever told that another is under way; calls
+// before Run wait for it.
+func (c *Connect) Submit(ctx context.Context, raw []byte, format Format, key string) (*Answer, error) {
+	if err := c.ready(ctx); err != nil {
+		return nil, err
 	}
 	i, err := Parse(raw, format, c.Random)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if format == XML {
 		key = i.key()
 	} else if key, err = checkKey("json/", key); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	s := submission{connect: c, in: Instruct{Instruction: i, Format: format, Raw: raw, Key: key}}
 	if err := c.Store.Update(ctx, s.store); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	if s.standing != nil {
-		payment, _, err = view(c.Bank, s.standing)
-		return payment, true, err
+	a := &Answer{Replayed: s.machine == nil}
+	if a.Payment, _, err = view(c.Bank, s.log); err != nil {
+		return nil, err
 	}
-	payment = s.machine.payment()
+	if format == XML {
+		if a.Report, err = report(c.Bank, s.log); err != nil {
+			return nil, err
+		}
+	}
+	if s.machine != nil {
+		c.begin(&s, a.Payment)
+	}
+	return a, nil
+}
+
+// begin lets a payment that is stored go on.
+func (c *Connect) begin(s *submission, p *Payment) {
 	if c.Changed != nil {
-		c.Changed(payment)
+		c.Changed(p)
 	}
-	if !s.machine.Over() {
-		l := newLive(i.UETR)
-		l.machine, l.sequence, l.first = s.machine, int64(len(s.effects.Persist)), s.effects
-		c.start(l)
+	if s.machine.Over() {
+		return
 	}
-	return payment, false, nil
+	l := newLive(p.UETR)
+	l.machine, l.sequence, l.first = s.machine, int64(len(s.effects.Persist)), s.effects
+	c.start(l)
 }
 
 // longestKey bounds an idempotency key, in bytes.
@@ -69,28 +91,30 @@ func checkKey(prefix, key string) (string, error) {
 	return prefix + key, nil
 }
 
-// standingUnder is the stream that an idempotency key stands for, empty if there is none. Another
-// body than came first under it is CodeKeyReused.
-func standingUnder(tx *store.Tx, key string, body []byte) (stream string, err error) {
+// standingUnder is the stream that an idempotency key stands for, empty if there is none, and how
+// many of its events the answer was made of. Another body than came first under the key is
+// CodeKeyReused.
+func standingUnder(tx *store.Tx, key string, body []byte) (stream string, answered int, err error) {
 	hash := sha256.Sum256(body)
 	var first []byte
-	row := tx.QueryRow(`SELECT body, stream FROM idempotency_keys WHERE key = $1`, key)
-	switch err := row.Scan(&first, &stream); {
+	row := tx.QueryRow(`SELECT body, stream, answered FROM idempotency_keys WHERE key = $1`, key)
+	switch err := row.Scan(&first, &stream, &answered); {
 	case errors.Is(err, store.ErrNoRow):
-		return "", nil
+		return "", 0, nil
 	case err != nil:
-		return "", err
+		return "", 0, err
 	case !bytes.Equal(first, hash[:]):
-		return "", refuse(CodeKeyReused, "DU01", "the idempotency key was used with another body", nil)
+		return "", 0, refuse(CodeKeyReused, "DU01", "the idempotency key was used with another body", nil)
 	}
-	return stream, nil
+	return stream, answered, nil
 }
 
-// standUnder makes a stream what an idempotency key stands for.
-func standUnder(tx *store.Tx, key string, body []byte, stream string) error {
+// standUnder makes a stream what an idempotency key stands for, answered with so many of its
+// events.
+func standUnder(tx *store.Tx, key string, body []byte, stream string, answered int) error {
 	hash := sha256.Sum256(body)
-	_, err := tx.Exec(`INSERT INTO idempotency_keys (key, body, stream) VALUES ($1, $2, $3)`,
-		key, hash[:], stream)
+	_, err := tx.Exec(`INSERT INTO idempotency_keys (key, body, stream, answered) VALUES ($1, $2, $3, $4)`,
+		key, hash[:], stream, answered)
 	return err
 }
 
@@ -98,40 +122,44 @@ func standUnder(tx *store.Tx, key string, body []byte, stream string) error {
 type submission struct {
 	connect *Connect
 	in      Instruct
-	// standing is the log of the payment that was there, or the new one's machine and its first
-	// effects.
-	standing []Event
-	machine  *Outgoing
-	effects  Effects
+	// log is what the answer is made of.
+	log []Event
+	// machine is a new payment's, with its first effects; otherwise nil.
+	machine *Outgoing
+	effects Effects
 }
 
 // store finds what the key or the UETR stands for, or begins a payment. It may run more than
 // once.
 func (s *submission) store(tx *store.Tx) error {
-	s.standing, s.machine = nil, nil
-	stream, err := standingUnder(tx, s.in.Key, s.in.Raw)
+	s.machine = nil
+	stream, answered, err := standingUnder(tx, s.in.Key, s.in.Raw)
 	if err != nil {
 		return err
 	}
 	if stream != "" {
-		s.standing, err = loadLog(&tx.Reader, stream, s.connect.Bank.Genesis)
-		return err
+		if s.log, err = loadLog(&tx.Reader, stream, s.connect.Bank.Genesis); err != nil {
+			return err
+		}
+		if answered < 1 || answered > len(s.log) {
+			return fmt.Errorf("an answer of %d of %d events: %w", answered, len(s.log), ErrEvent)
+		}
+		s.log = s.log[:answered]
+		return nil
 	}
 	stream = streamOf(s.in.Instruction.UETR)
-	log, err := loadLog(&tx.Reader, stream, s.connect.Bank.Genesis)
-	if err != nil {
+	if s.log, err = loadLog(&tx.Reader, stream, s.connect.Bank.Genesis); err != nil {
 		return err
 	}
-	if len(log) > 0 {
-		first, ok := log[0].Fact.(Instructed)
+	if len(s.log) > 0 {
+		first, ok := s.log[0].Fact.(Instructed)
 		if !ok || first.Instruction.digest() != s.in.Instruction.digest() {
 			return refuse(CodeUETR, "DU03", "the UETR stands for another payment", nil)
 		}
-		s.standing = log
 	} else if err := s.begin(tx, stream); err != nil {
 		return err
 	}
-	return standUnder(tx, s.in.Key, s.in.Raw, stream)
+	return standUnder(tx, s.in.Key, s.in.Raw, stream, len(s.log))
 }
 
 func (s *submission) begin(tx *store.Tx, stream string) error {
@@ -142,7 +170,7 @@ func (s *submission) begin(tx *store.Tx, stream string) error {
 	if s.effects, err = m.Step(time.Now(), s.in); err != nil {
 		return err
 	}
-	s.machine = m
+	s.machine, s.log = m, s.effects.Persist
 	return keep(tx, stream, 0, m, s.effects)
 }
 

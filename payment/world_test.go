@@ -181,9 +181,6 @@ func (w *world) startBank(of *player) *Connect {
 		w.tb.Fatal(err)
 	}
 	w.run(of, s, &process{connect: c, serve: c.Serve}, c.Run)
-	for c.ready() != nil {
-		time.Sleep(time.Millisecond)
-	}
 	return c
 }
 
@@ -258,11 +255,11 @@ func (w *world) setFault(fault fault) {
 func (w *world) submit(c *Connect, i int) cypherlink.UETR {
 	w.tb.Helper()
 	raw := w.json(i)
-	p, replayed, err := c.Submit(context.Background(), raw, JSON, fmt.Sprint("key-", i))
-	if err != nil || replayed {
-		w.tb.Fatalf("replayed %v, %v", replayed, err)
+	p, err := c.Submit(context.Background(), raw, JSON, fmt.Sprint("key-", i))
+	if err != nil || p.Replayed {
+		w.tb.Fatalf("%+v, %v", p, err)
 	}
-	return p.UETR
+	return p.Payment.UETR
 }
 
 // until waits, in virtual time, until a payment has one of the statuses.

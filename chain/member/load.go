@@ -47,14 +47,15 @@ func (l *Load) Run(ctx context.Context, custodies int) (*Report, error) {
 		g.Go(func() error {
 			for i := int(next.Add(1)) - 1; i < custodies; i = int(next.Add(1)) - 1 {
 				prepare, confirm := l.Pair(i)
-				height := uint64(0)
+				var final uint64
 				for j, command := range []*ledger.SignedCommand{prepare, confirm} {
 					began := time.Now()
-					var err error
-					if height, err = settle(ctx, l.Clients[(i+j)%len(l.Clients)], command, height); err != nil {
+					height, err := settle(ctx, l.Clients[(i+j)%len(l.Clients)], command, final)
+					if err != nil {
 						return fmt.Errorf("custody %d, command %d: %w", i, j, err)
 					}
 					workers[w].add(time.Since(began))
+					final = height
 				}
 			}
 			return nil

@@ -23,7 +23,6 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/state"
-	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
@@ -74,11 +73,12 @@ func paid(t *testing.T, s *stage, body string, stands ...payment.Status) cypherl
 	}
 	sum := sha256.Sum256([]byte(body))
 	key := hex.EncodeToString(sum[:])
-	p, _, err := bank.connect.Submit(ctx, []byte(body), payment.JSON, key)
-	for err != nil || !slices.Contains(stands, p.Status) {
-		if err != nil && !errors.Is(err, connector.ErrStopped) {
-			t.Fatal(err)
-		}
+	a, err := bank.connect.Submit(ctx, []byte(body), payment.JSON, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := a.Payment
+	for !slices.Contains(stands, p.Status) {
 		select {
 		case err := <-s.failed:
 			t.Fatal(err)
@@ -86,11 +86,9 @@ func paid(t *testing.T, s *stage, body string, stands ...payment.Status) cypherl
 			t.Fatal(p, err)
 		case <-time.After(pollEvery):
 		}
-		if p == nil {
-			p, _, err = bank.connect.Submit(ctx, []byte(body), payment.JSON, key)
-			continue
+		if p, err = bank.connect.Payment(ctx, p.UETR); err != nil {
+			t.Fatal(err)
 		}
-		p, err = bank.connect.Payment(ctx, p.UETR)
 	}
 	return p.UETR
 }

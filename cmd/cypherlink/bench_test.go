@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
@@ -82,11 +80,11 @@ func pay(ctx context.Context, bank *connectProcess, key string) (time.Duration, 
 	defer cancel()
 	body := strings.Replace(samplePayment, "2000.00", "20.00", 1)
 	start := time.Now()
-	p, _, err := bank.connect.Submit(ctx, []byte(body), payment.JSON, key)
-	for errors.Is(err, connector.ErrStopped) {
-		time.Sleep(pollEvery)
-		p, _, err = bank.connect.Submit(ctx, []byte(body), payment.JSON, key)
+	a, err := bank.connect.Submit(ctx, []byte(body), payment.JSON, key)
+	if err != nil {
+		return 0, err
 	}
+	p := a.Payment
 	for err == nil && !p.Status.Final() {
 		select {
 		case <-time.After(2 * time.Millisecond):

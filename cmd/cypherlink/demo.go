@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
-	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/iso20022"
 	"github.com/cypherlink/cypherlink/payment"
 )
@@ -186,30 +185,27 @@ func (d *demo) perform() (err error) {
 	return d.settle(ctx)
 }
 
-// submit hands the message in as soon as the bank takes instructions.
-func (d *demo) submit(ctx context.Context, bank *connectProcess) (err error) {
+// submit hands the message in.
+func (d *demo) submit(ctx context.Context, bank *connectProcess) error {
 	patience, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	for {
-		d.payment, _, err = bank.connect.Submit(patience, d.message, payment.XML, "")
-		if !errors.Is(err, connector.ErrStopped) {
-			break
-		}
-		select {
-		case <-time.After(pollEvery):
-		case err := <-d.stage.failed:
-			return err
-		case <-patience.Done():
-			return err
-		}
-	}
+	a, err := bank.connect.Submit(patience, d.message, payment.XML, "")
 	if told, ok := errors.AsType[*cypherlink.Error](err); ok {
 		return refusal{told}
 	}
-	if err == nil && d.payment.Status == payment.StatusRejected {
+	if err != nil {
+		select {
+		case failed := <-d.stage.failed:
+			return errors.Join(err, failed)
+		default:
+			return err
+		}
+	}
+	d.payment = a.Payment
+	if d.payment.Status == payment.StatusRejected {
 		return refusal{d.payment.Refusal}
 	}
-	return err
+	return nil
 }
 
 // look reads how the payment stands, and tells the first three steps from Bank A's own log.
