@@ -82,7 +82,7 @@ func NewConnect(o Options) (*Connect, error) {
 		Options: o, calls: make(chan struct{}, callsAtOnce), fatal: make(chan error, 1),
 		started: make(chan struct{}), byTerms: map[cypherlink.Hash]*live{},
 		byCustody: map[ledger.CustodyID]*live{},
-		byUETR: map[cypherlink.UETR]*live{},
+		byUETR:    map[cypherlink.UETR]*live{},
 	}
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
 		Role: "payer", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
