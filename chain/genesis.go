@@ -117,7 +117,8 @@ func (g *Genesis) Chain() cypherlink.LedgerID {
 	return "" // ParseGenesis has seen one
 }
 
-// Charter is what the rules of that ledger rest on. A ledger that is not of this network is
+// Charter is what the rules of that ledger rest on, with a Verifier of its own that remembers. A
+// ledger that is not of this network is
 // ErrGenesis.
 func (g *Genesis) Charter(id cypherlink.LedgerID) (*ledger.Charter, error) {
 	l, ok := g.ledgers[id]
@@ -126,6 +127,7 @@ func (g *Genesis) Charter(id cypherlink.LedgerID) (*ledger.Charter, error) {
 	}
 	c := &ledger.Charter{
 		Network: g.network, Ledger: id, MinExpiry: int64(l.MinExpiryS), Keys: g,
+		Verifier: cosi.Remembering(),
 		Policies: make(map[cypherlink.Asset]validator.Policy),
 	}
 	if l.Kind == OnChain {

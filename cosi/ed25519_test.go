@@ -271,6 +271,12 @@ func TestEd25519BatchNamesTheWrongOnes(t *testing.T) {
 		if got := cosi.VerifyEd25519Batch(batch); !slices.Equal(got, want) {
 			t.Fatalf("wrong are %v, want %v", got, want)
 		}
+		verify := cosi.Remembering()
+		for range 2 { // the second time most are remembered
+			if got := verify(batch); !slices.Equal(got, want) {
+				t.Fatalf("with a memory wrong are %v, want %v", got, want)
+			}
+		}
 		for i, s := range batch {
 			single := cosi.VerifyEd25519(s.Key, s.Frame, s.Signature)
 			if (single != nil) != slices.Contains(want, i) {

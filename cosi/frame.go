@@ -56,7 +56,8 @@ type Frame struct {
 	// Epoch is the committee's; zero but in Vote, Timeout, Proposal and Availability.
 	Epoch uint64
 	// Roster is the root of the roster that may sign this frame, so that a bitmap cannot be
-	// replayed under another one. It is zero for a frame that one Ed25519 key signs.
+	// replayed under another one. It is zero for a frame that one Ed25519 key signs, except for
+	// a Proposal.
 	Roster cypherlink.Hash
 	// Scope is the channel, session, chain, payment or signer that the sequence counts in.
 	Scope cypherlink.Hash

@@ -33,6 +33,16 @@ type Charter struct {
 	Policies map[cypherlink.Asset]validator.Policy
 	// Keys holds the identity keys of those who may speak now.
 	Keys validator.Keys
+	// Verifier checks signatures, and has to remember those that are right: a ledger sees a
+	// command more than once. Nil stands for cosi.VerifyEd25519Batch.
+	Verifier cosi.Verifier
+}
+
+func (c *Charter) verifier() cosi.Verifier {
+	if c.Verifier == nil {
+		return cosi.VerifyEd25519Batch
+	}
+	return c.Verifier
 }
 
 // Valid reports ErrCharter unless the ledger's id is valid, MinExpiry is from 0 to a year, and
@@ -95,7 +105,8 @@ type Book interface {
 // Authenticate tells for each command why it is refused before any book is asked: it is for
 // another ledger, or its signer is not registered, or the signature is not the signer's. The
 // errors stand at the commands' places, nil for a command that passes. Many commands together
-// cost about half as much as one at a time.
+// cost about half as much as one at a time, and with a Verifier that remembers their verdicts
+// are verified together too.
 func (c *Charter) Authenticate(commands ...*SignedCommand) []error {
 	refused := make([]error, len(commands))
 	signatures := make([]cosi.IdentitySignature, 0, len(commands))
@@ -111,10 +122,25 @@ func (c *Charter) Authenticate(commands ...*SignedCommand) []error {
 			Key: key, Frame: command.Frame(), Signature: command.Signature,
 		})
 	}
-	for _, at := range cosi.VerifyEd25519Batch(signatures) {
+	for _, at := range c.verifier()(signatures) {
 		refused[places[at]] = refuse(CodeSignature, "the signature is not the signer's", cosi.ErrSignature)
 	}
+	if c.Verifier != nil {
+		c.foresee(commands, refused)
+	}
 	return refused
+}
+
+// foresee lets a Verifier that remembers see the verdicts of authentic commands together. What it
+// finds wrong, Apply refuses.
+func (c *Charter) foresee(commands []*SignedCommand, refused []error) {
+	var signatures []cosi.IdentitySignature
+	for i, command := range commands {
+		if p, ok := command.Command.(*Prepare); ok && refused[i] == nil {
+			signatures = append(signatures, validator.Signatures(c.Network, p.Verdicts, c.Keys)...)
+		}
+	}
+	c.Verifier(signatures)
 }
 
 // key is the signer's, or a refusal.
@@ -201,7 +227,7 @@ func (c *Charter) prepare(
 	if want.Expired(nowMS) || leg.Expiry-nowMS/1000 < c.MinExpiry {
 		return Custody{}, refuse(CodeExpiry, "the expiry is too near", nil)
 	}
-	if err := policy.Check(c.Network, p.Subject, p.Verdicts, c.Keys, nowMS/1000); err != nil {
+	if err := policy.Check(c.Network, p.Subject, p.Verdicts, c.Keys, c.verifier(), nowMS/1000); err != nil {
 		return Custody{}, refuse(CodeNotApproved, "the asset's validators have not approved this", err)
 	}
 	if err := covered(book, want); err != nil {

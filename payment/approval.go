@@ -34,7 +34,7 @@ func approved(g *chain.Genesis, t *terms.Terms, leg uint8, verdicts []validator.
 	if err != nil {
 		return err
 	}
-	return policy.Check(g.Network(), subject(t, leg), verdicts, g, now.Unix())
+	return policy.Check(g.Network(), subject(t, leg), verdicts, g, cosi.VerifyEd25519Batch, now.Unix())
 }
 
 // poll counts the verdicts of an asset's Validators on one leg of some terms.
@@ -71,7 +71,8 @@ func (p *poll) hear(from cypherlink.ParticipantID, v *validator.Signed, now time
 	if v.Verdict.Outcome == validator.Approved {
 		one := p.policy
 		one.Threshold, one.Validators = 1, []cypherlink.ParticipantID{from}
-		err := one.Check(p.genesis.Network(), p.subject, []validator.Signed{*v}, p.genesis, now.Unix())
+		err := one.Check(p.genesis.Network(), p.subject, []validator.Signed{*v}, p.genesis,
+			cosi.VerifyEd25519Batch, now.Unix())
 		if err != nil {
 			return err
 		}

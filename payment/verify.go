@@ -8,6 +8,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/follow"
+	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/ilp"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
@@ -172,7 +173,7 @@ func (p *Proof) verifyVerdicts(g *chain.Genesis, i int, atMS int64, f *Findings)
 	if len(verdicts) != policy.Threshold {
 		return fmt.Errorf("%d verdicts, %d asked for: %w", len(verdicts), policy.Threshold, ErrReceipt)
 	}
-	if err := policy.Check(g.Network(), p.subject(i), verdicts, g, atMS/1000); err != nil {
+	if err := policy.Check(g.Network(), p.subject(i), verdicts, g, cosi.VerifyEd25519Batch, atMS/1000); err != nil {
 		return fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
 	for k := range verdicts {

@@ -49,10 +49,12 @@ func (p Policy) Valid() error {
 
 // Check reports ErrNotApproved unless Threshold distinct Validators of the policy approve
 // exactly this subject, by the policy's rule set, with verdicts that are valid at now (in
-// seconds since 1970) and rightly signed. A verdict that does not count is named in the
-// error; it never harms others. A policy that is not Valid approves nothing: ErrPolicy.
+// seconds since 1970) and rightly signed, as verify tells. A verdict that does not count is
+// named in the error; it never harms others. A policy that is not Valid approves nothing:
+// ErrPolicy.
 func (p Policy) Check(
-	network cypherlink.NetworkID, subject Subject, verdicts []Signed, keys Keys, now int64,
+	network cypherlink.NetworkID, subject Subject, verdicts []Signed, keys Keys, verify cosi.Verifier,
+	now int64,
 ) error {
 	if len(verdicts) > MaxValidators {
 		return fmt.Errorf("%d verdicts, at most %d: %w", len(verdicts), MaxValidators, ErrNotApproved)
@@ -70,7 +72,11 @@ func (p Policy) Check(
 		if slices.Contains(approved, s.Validator) {
 			continue
 		}
-		if err := p.counts(network, subject, s, keys, now); err != nil {
+		signature, err := p.counts(network, subject, s, keys, now)
+		if err == nil && len(verify([]cosi.IdentitySignature{signature})) > 0 {
+			err = fmt.Errorf("verdict of %s: %w", s.Validator, cosi.ErrSignature)
+		}
+		if err != nil {
 			refused = append(refused, err)
 			continue
 		}
@@ -83,29 +89,43 @@ func (p Policy) Check(
 	return nil
 }
 
-// counts tells why a verdict does not count as an approval, cheap reasons first.
+// Signatures are those that the verdicts of known Validators have: what Check will verify of
+// them, or more.
+func Signatures(network cypherlink.NetworkID, verdicts []Signed, keys Keys) []cosi.IdentitySignature {
+	var all []cosi.IdentitySignature
+	for i := range verdicts {
+		if key, ok := keys.Key(verdicts[i].Validator); ok {
+			all = append(all, verdicts[i].signature(network, key))
+		}
+	}
+	return all
+}
+
+func (s *Signed) signature(network cypherlink.NetworkID, key [32]byte) cosi.IdentitySignature {
+	return cosi.IdentitySignature{Key: key, Frame: s.Verdict.Frame(network), Signature: s.Signature}
+}
+
+// counts tells why a verdict does not count as an approval even if it is signed rightly, or gives
+// the signature.
 func (p Policy) counts(
 	network cypherlink.NetworkID, subject Subject, s *Signed, keys Keys, now int64,
-) error {
+) (signature cosi.IdentitySignature, err error) {
 	v := &s.Verdict
 	switch {
 	case !slices.Contains(p.Validators, s.Validator):
-		return fmt.Errorf("verdict of %s: not a validator of this asset", s.Validator)
+		return signature, fmt.Errorf("verdict of %s: not a validator of this asset", s.Validator)
 	case v.Outcome != Approved:
-		return fmt.Errorf("verdict of %s: outcome %d, reason %s", s.Validator, v.Outcome, v.Reason)
+		return signature, fmt.Errorf("verdict of %s: outcome %d, reason %s", s.Validator, v.Outcome, v.Reason)
 	case v.Subject != subject:
-		return fmt.Errorf("verdict of %s: another payment's, or a field differs", s.Validator)
+		return signature, fmt.Errorf("verdict of %s: another payment's, or a field differs", s.Validator)
 	case v.RuleSet != p.RuleSet:
-		return fmt.Errorf("verdict of %s: rule set %s", s.Validator, v.RuleSet)
+		return signature, fmt.Errorf("verdict of %s: rule set %s", s.Validator, v.RuleSet)
 	case now >= v.ValidUntil:
-		return fmt.Errorf("verdict of %s: valid until %d", s.Validator, v.ValidUntil)
+		return signature, fmt.Errorf("verdict of %s: valid until %d", s.Validator, v.ValidUntil)
 	}
 	key, ok := keys.Key(s.Validator)
 	if !ok {
-		return fmt.Errorf("verdict of %s: no key", s.Validator)
+		return signature, fmt.Errorf("verdict of %s: no key", s.Validator)
 	}
-	if err := cosi.VerifyEd25519(key, v.Frame(network), s.Signature); err != nil {
-		return fmt.Errorf("verdict of %s: %w", s.Validator, err)
-	}
-	return nil
+	return s.signature(network, key), nil
 }

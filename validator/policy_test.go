@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/validator"
 )
 
@@ -57,7 +58,7 @@ func TestPolicyValid(t *testing.T) {
 			if tt.ok {
 				return
 			}
-			err = tt.policy.Check(network(), subject(), nil, registry{}, now)
+			err = tt.policy.Check(network(), subject(), nil, registry{}, cosi.VerifyEd25519Batch, now)
 			if !errors.Is(err, validator.ErrPolicy) {
 				t.Fatalf("such a policy approves: %v", err)
 			}
@@ -115,7 +116,7 @@ func TestPolicyCheck(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := twoOfThree.Check(network(), subject(), tt.verdicts, keys, tt.at)
+			err := twoOfThree.Check(network(), subject(), tt.verdicts, keys, cosi.VerifyEd25519Batch, tt.at)
 			switch {
 			case tt.reason == "" && err != nil:
 				t.Fatal(err)
@@ -129,13 +130,13 @@ func TestPolicyCheck(t *testing.T) {
 	}
 	t.Run("a validator whose key is revoked", func(t *testing.T) {
 		revoked := registry{ids[0]: keys[ids[0]], ids[2]: keys[ids[2]]}
-		err := twoOfThree.Check(network(), subject(), list{one, two}, revoked, now)
+		err := twoOfThree.Check(network(), subject(), list{one, two}, revoked, cosi.VerifyEd25519Batch, now)
 		if !errors.Is(err, validator.ErrNotApproved) || !strings.Contains(err.Error(), "no key") {
 			t.Fatal(err)
 		}
 	})
 	t.Run("an asset that asks nobody", func(t *testing.T) {
-		if err := (validator.Policy{}).Check(network(), subject(), nil, keys, now); err != nil {
+		if err := (validator.Policy{}).Check(network(), subject(), nil, keys, cosi.VerifyEd25519Batch, now); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -179,7 +180,7 @@ func TestPolicyCountsDistinctGoodVerdicts(t *testing.T) {
 				count++
 			}
 		}
-		err := policy.Check(network(), subject(), verdicts, keys, now)
+		err := policy.Check(network(), subject(), verdicts, keys, cosi.VerifyEd25519Batch, now)
 		if (err == nil) != (count >= policy.Threshold) {
 			t.Fatalf("%d good of %d asked: %v", count, policy.Threshold, err)
 		}

@@ -148,20 +148,3 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Fatalf("%d of %d nodes are shallow: the test says nothing", shallow, len(nodes))
 	}
 }
-
-func TestManyTransactionsAreForgotten(t *testing.T) {
-	var v verified
-	hash := func(i int) (h [32]byte) {
-		h[0], h[1], h[2] = byte(i), byte(i>>8), byte(i>>16)
-		return h
-	}
-	for i := range 3 * cacheSize {
-		v.add(hash(i))
-		if !v.has(hash(i)) || len(v.newer) > cacheSize || len(v.older) > cacheSize {
-			t.Fatalf("after %d: %d and %d", i, len(v.newer), len(v.older))
-		}
-	}
-	if v.has(hash(0)) || !v.has(hash(3*cacheSize-cacheSize)) {
-		t.Fatal("the cache keeps the wrong half")
-	}
-}

@@ -42,10 +42,9 @@ type State struct {
 	genesis *chain.Genesis
 	charter *ledger.Charter
 	// final is the version of the last final block, tip what the store says of it.
-	final    *Version
-	tip      tip
-	verified verified
-	trial    trial
+	final *Version
+	tip   tip
+	trial trial
 }
 
 // tip is what the store says of the last final block.

@@ -51,3 +51,14 @@ func DecodeTransaction(b []byte) (*Transaction, error) {
 // Encode is the canonical form: a kind byte, and what it says follows. The caller does not
 // change it.
 func (t *Transaction) Encode() []byte { return t.raw }
+
+// Verify authenticates transactions in one batch; those that it has seen before cost little. The
+// result has a refusal of package ledger, or nil, at each transaction's place. Any goroutine may
+// call it.
+func (s *State) Verify(txs []*Transaction) []error {
+	commands := make([]*ledger.SignedCommand, len(txs))
+	for i, tx := range txs {
+		commands[i] = tx.Command
+	}
+	return s.charter.Authenticate(commands...)
+}

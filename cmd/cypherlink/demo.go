@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -39,6 +40,7 @@ type demo struct {
 	blocks   *blockWatch
 	message  []byte // the pacs.008
 	payment  *payment.Payment
+	printing sync.Mutex // of the session's output: steps are told by whoever takes them
 	before   []ledgerBalances
 	after    []ledgerBalances
 }
@@ -128,11 +130,14 @@ func (d *demo) serve() error {
 	}
 }
 
-func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.session.out, format+"\n", args...) }
+func (d *demo) say(format string, args ...any) {
+	d.printing.Lock()
+	defer d.printing.Unlock()
+	fmt.Fprintf(d.session.out, format+"\n", args...)
+}
 
 func (d *demo) tell(s step) {
-	d.say("%3d  %s  %s", s.N, s.At.Format("15:04:05.000"), s.What)
-	d.say("       evidence %s", s.Evidence)
+	d.say("%3d  %s  %s\n       evidence %s", s.N, s.At.Format("15:04:05.000"), s.What, s.Evidence)
 }
 
 func (d *demo) bank(folder string) (*connectProcess, error) {

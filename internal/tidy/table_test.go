@@ -56,8 +56,8 @@ func shells() []string {
 		"payment/clearing.go", "payment/connect.go", "payment/drive.go", "payment/perform.go",
 		"payment/poll.go", "payment/serve.go", "payment/storage.go", "payment/submit.go",
 		"payment/table.go", "payment/witness.go",
-		"chain/chaintest/", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/state/memory.go",
-		"chain/state/signature.go", "chain/follow/follower.go", "chain/follow/member.go",
+		"chain/chaintest/", "cosi/remember.go", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/state/memory.go",
+		"chain/follow/follower.go", "chain/follow/member.go",
 		"chain/bft/slots.go",
 		"ledger/ledger.go", // the published contract, whose calls take a context
 	}

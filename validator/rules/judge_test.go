@@ -69,17 +69,17 @@ func TestSignedRulingPassesThePolicy(t *testing.T) {
 	keys := registry{self: key.Public()}
 	subject := ruling.Signed.Verdict.Subject
 	signed := []validator.Signed{ruling.Signed}
-	if err := o.Policy.Check(o.Network, subject, signed, keys, now); err != nil {
+	if err := o.Policy.Check(o.Network, subject, signed, keys, cosi.VerifyEd25519Batch, now); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Policy.Check(cypherlink.NetworkID{2}, subject, signed, keys, now); err == nil {
+	if err := o.Policy.Check(cypherlink.NetworkID{2}, subject, signed, keys, cosi.VerifyEd25519Batch, now); err == nil {
 		t.Fatal("taken on another network")
 	}
-	if err := o.Policy.Check(o.Network, subject, signed, keys, sourceExpiry); err == nil {
+	if err := o.Policy.Check(o.Network, subject, signed, keys, cosi.VerifyEd25519Batch, sourceExpiry); err == nil {
 		t.Fatal("taken when the leg has expired")
 	}
 	subject.Leg = terms.Destination
-	if err := o.Policy.Check(o.Network, subject, signed, keys, now); err == nil {
+	if err := o.Policy.Check(o.Network, subject, signed, keys, cosi.VerifyEd25519Batch, now); err == nil {
 		t.Fatal("taken for another leg")
 	}
 }
