@@ -173,7 +173,8 @@ func (p *Proof) verifyVerdicts(g *chain.Genesis, i int, atMS int64, f *Findings)
 	if len(verdicts) != policy.Threshold {
 		return fmt.Errorf("%d verdicts, %d asked for: %w", len(verdicts), policy.Threshold, ErrReceipt)
 	}
-	if err := policy.Check(g.Network(), p.subject(i), verdicts, g, cosi.VerifyEd25519Batch, atMS/1000); err != nil {
+	err = policy.Check(g.Network(), p.subject(i), verdicts, g, cosi.VerifyEd25519Batch, atMS/1000)
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
 	for k := range verdicts {
