@@ -18,7 +18,7 @@ import (
 // demoCommand plays the main job of the whitepaper on a network of its own.
 type demoCommand struct {
 	Input      string `help:"Pay by this pacs.008 instead of the built-in one." type:"existingfile"`
-	Out        string `help:"Write payment.xml, status.xml, receipt.json, genesis.json, summary.json." type:"path"`
+	Out        string `help:"Write payment.xml, status.xml, receipt.json, genesis.json, summary.json here, not into a folder for temporary files." type:"path"`
 	Fail       int    `help:"Whoever acts in this step (4 to 13) falls silent just before it."`
 	KillLeader bool   `help:"Kill the committee's leader for good while the payment runs."`
 	Serve      bool   `help:"Keep the network up afterwards, and say how to call its APIs."`
@@ -305,8 +305,12 @@ func (d *demo) settle(ctx context.Context) (err error) {
 		if d.after, err = d.balances(); err != nil {
 			return err
 		}
-		if d.payment.Status != payment.StatusSettled || len(d.director.all()) == steps || time.Now().After(deadline) {
+		told := len(d.director.all())
+		if d.payment.Status != payment.StatusSettled || told == steps {
 			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d of %d steps were seen", told, steps)
 		}
 		select {
 		case <-time.After(pollEvery):
@@ -324,21 +328,27 @@ func (d *demo) finish() error {
 		d.say("Reason: %s", d.payment.Refusal.Message)
 	}
 	d.printBalances()
-	blocks := d.blocks.all()
+	blocks, err := d.blocks.all()
+	if err != nil {
+		return err
+	}
 	d.say("")
 	d.say("Blocks that became final meanwhile: %d", len(blocks))
 	for _, b := range blocks {
 		d.say("  height %3d  view %3d  final after %4d ms  signed by %d of %d", b.Height, b.View, b.FinalityMS, b.Signers, members)
 	}
-	if d.command.Out == "" {
-		return nil
+	out := d.command.Out
+	if out == "" {
+		if out, err = os.MkdirTemp("", "cypherlink-proof-"); err != nil {
+			return err
+		}
 	}
-	return d.write()
+	return d.write(out, blocks)
 }
 
-// write makes the files of --out.
-func (d *demo) write() error {
-	if err := os.MkdirAll(d.command.Out, dirMode); err != nil {
+// write makes the files, and says where the proof lies.
+func (d *demo) write(dir string, blocks []blockSummary) error {
+	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return err
 	}
 	bank, err := d.bank(folderA)
@@ -356,17 +366,23 @@ func (d *demo) write() error {
 		if files["receipt.json"], err = bank.connect.Receipt(d.session, d.payment.UETR); err != nil {
 			return err
 		}
-		d.say("The proof is in %s: check it with cypherlink verify.", filepath.Join(d.command.Out, "receipt.json"))
 	}
-	summary, err := json.MarshalIndent(d.summary(), "", "  ")
+	summary, err := json.MarshalIndent(d.summary(blocks), "", "  ")
 	if err != nil {
 		return err
 	}
 	files["summary.json"] = append(summary, '\n')
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(d.command.Out, name), content, fileMode); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), content, fileMode); err != nil {
 			return err
 		}
+	}
+	genesis, receipt := filepath.Join(dir, genesisName), filepath.Join(dir, "receipt.json")
+	if _, ok := files["receipt.json"]; ok {
+		d.say("\nThe proof lies in %s. Anybody can check it, offline:\n  cypherlink verify --genesis %s %s",
+			receipt, genesis, receipt)
+	} else {
+		d.say("\nMessages and summary lie in %s.", dir)
 	}
 	return nil
 }

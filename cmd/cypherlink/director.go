@@ -48,14 +48,21 @@ func newDirector(mute int, tell func(step)) *director {
 	return &director{tell: tell, mute: mute, silenced: make(chan string, 1), seen: map[int]step{}}
 }
 
-// happened notes a step; a repetition changes nothing. Steps are told in their order.
+// happened notes a step; a repetition changes nothing. Steps are told in their order, and one
+// that was heard of after a later one has the later one's time.
 func (d *director) happened(n int, what, evidence string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, ok := d.seen[n]; ok {
 		return
 	}
-	d.seen[n] = step{n, what, time.Now().UTC(), evidence}
+	at := time.Now().UTC()
+	for later, s := range d.seen {
+		if later > n && s.At.Before(at) {
+			at = s.At
+		}
+	}
+	d.seen[n] = step{n, what, at, evidence}
 	for {
 		s, ok := d.seen[d.told+1]
 		if !ok {
@@ -66,8 +73,7 @@ func (d *director) happened(n int, what, evidence string) {
 	}
 }
 
-// all are the steps that happened, in order. A step that was heard of after the next one is
-// given the next one's time.
+// all are the steps that happened, in order.
 func (d *director) all() []step {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,11 +81,6 @@ func (d *director) all() []step {
 	for n := 1; n <= steps; n++ {
 		if s, ok := d.seen[n]; ok {
 			out = append(out, s)
-		}
-	}
-	for i := len(out) - 2; i >= 0; i-- {
-		if out[i].At.After(out[i+1].At) {
-			out[i].At = out[i+1].At
 		}
 	}
 	return out

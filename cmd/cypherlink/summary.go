@@ -152,13 +152,13 @@ func signed(a cypherlink.Amount, scale uint8) string {
 	return a.Format(scale)
 }
 
-func (d *demo) summary() summary {
+func (d *demo) summary(blocks []blockSummary) summary {
 	s := summary{
 		Payment: paymentSummary{
 			UETR: d.payment.UETR, Status: d.payment.Status,
 			Source: d.money(d.payment.Source), Destination: d.money(d.payment.Destination),
 		},
-		Steps: d.director.all(), Blocks: d.blocks.all(),
+		Steps: d.director.all(), Blocks: blocks,
 	}
 	for i, b := range d.before {
 		l := ledgerSummary{ID: b.id}
@@ -188,19 +188,23 @@ func (d *demo) money(m *payment.Money) moneySummary {
 type blockWatch struct {
 	mu     sync.Mutex
 	blocks []blockSummary
+	err    error
 }
 
-// watchBlocks follows the head until ctx ends. A head that is passed over by the next one is
-// not noted: nobody saw it alone.
+// watchBlocks follows the head until ctx ends. Blocks that become final together were seen
+// together, under one certificate.
 func watchBlocks(ctx context.Context, f *follow.Follower) *blockWatch {
 	w := &blockWatch{}
 	go func() {
-		last := f.Head().Height
-		for ctx.Err() == nil {
+		for last := f.Head().Height; ctx.Err() == nil; {
 			changed := f.Changed()
-			if head := f.Head(); head.Height > last {
-				last = head.Height
-				w.note(ctx, f)
+			head := f.Head().Height
+			if head > last {
+				if err := w.note(ctx, f, last+1); err != nil && ctx.Err() == nil {
+					w.fail(err)
+					return
+				}
+				last = head
 			}
 			select {
 			case <-changed:
@@ -211,24 +215,41 @@ func watchBlocks(ctx context.Context, f *follow.Follower) *blockWatch {
 	return w
 }
 
-func (w *blockWatch) note(ctx context.Context, f *follow.Follower) {
-	now := time.Now()
+// note notes the blocks from a height up to the head that is proved now.
+func (w *blockWatch) note(ctx context.Context, f *follow.Follower, from uint64) error {
 	p, err := f.Prove(ctx, nil)
-	if err != nil || len(p.Finality.Headers) == 0 {
-		return
+	if err != nil {
+		return err
 	}
-	head := p.Finality.Headers[0]
-	at := time.UnixMilli(head.TimeMS)
+	seen := time.Now()
+	signers := len(p.Finality.QC.Votes.Signers())
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.blocks = append(w.blocks, blockSummary{
-		Height: head.Height, View: head.View, Time: at.UTC(),
-		FinalityMS: now.Sub(at).Milliseconds(), Signers: len(p.Finality.QC.Votes.Signers()),
-	})
+	if n := len(w.blocks); n > 0 {
+		from = w.blocks[n-1].Height + 1 // more was proved than the head said
+	}
+	for height := from; height <= p.Finality.Headers[0].Height; height++ {
+		h, err := f.HeaderAt(height)
+		if err != nil {
+			return err
+		}
+		at := time.UnixMilli(h.TimeMS)
+		w.blocks = append(w.blocks, blockSummary{
+			Height: h.Height, View: h.View, Time: at.UTC(),
+			FinalityMS: seen.Sub(at).Milliseconds(), Signers: signers,
+		})
+	}
+	return nil
 }
 
-func (w *blockWatch) all() []blockSummary {
+func (w *blockWatch) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return append([]blockSummary{}, w.blocks...)
+	w.err = err
+}
+
+func (w *blockWatch) all() ([]blockSummary, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]blockSummary{}, w.blocks...), w.err
 }
