@@ -236,7 +236,9 @@ func (f *Follower) Head() chain.Header {
 }
 
 // HeaderAt is the header of the final block of a height; state.ErrUnknown above Head's.
-func (f *Follower) HeaderAt(height uint64) (chain.Header, error) { return f.mirror.state.HeaderAt(height) }
+func (f *Follower) HeaderAt(height uint64) (chain.Header, error) {
+	return f.mirror.state.HeaderAt(height)
+}
 
 // Changed is closed when Head moves.
 func (f *Follower) Changed() <-chan struct{} {
