@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -41,19 +43,60 @@ type Broker struct {
 type client struct {
 	kafka.Client
 	transport *kafka.Transport
+
+	mu   sync.Mutex
+	open map[*connection]bool // nil once the client is closed
 }
 
 func (b Broker) client() *client {
-	transport := &kafka.Transport{
-		TLS: b.TLS, DialTimeout: callTimeout, ClientID: "cypherlink", MetadataTTL: time.Second,
+	c := &client{open: map[*connection]bool{}}
+	c.transport = &kafka.Transport{
+		TLS: b.TLS, DialTimeout: callTimeout, ClientID: "cypherlink", MetadataTTL: time.Second, Dial: c.dial,
 	}
-	return &client{
-		Client:    kafka.Client{Addr: kafka.TCP(b.Addresses...), Transport: transport},
-		transport: transport,
+	c.Client = kafka.Client{Addr: kafka.TCP(b.Addresses...), Transport: c.transport}
+	return c
+}
+
+// close ends all connections, also those on which a call that was given up waits for its answer.
+func (c *client) close() {
+	c.transport.CloseIdleConnections()
+	c.mu.Lock()
+	open := c.open
+	c.open = nil
+	c.mu.Unlock()
+	for conn := range open {
+		_ = conn.Close() // nobody waits for it any more
 	}
 }
 
-func (c *client) close() { c.transport.CloseIdleConnections() }
+// connection is one of a client's.
+type connection struct {
+	net.Conn
+	client *client
+}
+
+func (c *client) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	inner, err := (&net.Dialer{Timeout: callTimeout}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := &connection{inner, c}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open == nil {
+		return nil, errors.Join(net.ErrClosed, inner.Close())
+	}
+	c.open[conn] = true
+	return conn, nil
+}
+
+// Close implements net.Conn.
+func (c *connection) Close() error {
+	c.client.mu.Lock()
+	delete(c.client.open, c)
+	c.client.mu.Unlock()
+	return c.Conn.Close()
+}
 
 // CreateTopics makes the topics, with one partition each that keeps its records for ever, on as
 // many brokers as replicas says. One that exists stays as it is. While the cluster says that it
