@@ -8,6 +8,7 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 
+	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/internal/wire"
 )
 
@@ -33,7 +34,11 @@ func (r *Roster) Aggregate(f Frame, shares map[int]Signature) (Certificate, []in
 	for i, s := range shares {
 		mixed[i] = Share{Frame: f, Signature: s}
 	}
-	return r.AggregateMixed(mixed)
+	c, blamed, err := r.AggregateMixed(mixed)
+	if err == nil && len(blamed) == 0 {
+		r.right.add([]cypherlink.Hash{certificateHash(f, c)}, []int{0})
+	}
+	return c, blamed, err
 }
 
 // AggregateMixed is Aggregate for members that signed different frames; VerifyMixed accepts
@@ -47,10 +52,11 @@ func (r *Roster) AggregateMixed(shares map[int]Share) (Certificate, []int, error
 	if err := r.satisfiedBy(points); err != nil {
 		return Certificate{}, blamed, err
 	}
-	if !r.sound(points, hashes) {
+	if !r.sound(points, hashes, r.tableOf) {
 		heavy := r.weigh(points, shares)
+		weighed := func(_ bitmap, key bls.G2Affine) *lineTable { return lines(key) }
 		bad := bisect(0, len(heavy), func(from, to int) bool {
-			return r.sound(heavy[from:to], hashes)
+			return r.sound(heavy[from:to], hashes, weighed)
 		})
 		for _, i := range slices.Backward(bad) {
 			blamed = append(blamed, points[i].member)
@@ -147,13 +153,19 @@ func (r *Roster) satisfiedBy(points []sharePoint) error {
 }
 
 // sound tells whether the sum of the shares is the sum of what their keys should have
-// signed: one pairing check.
-func (r *Roster) sound(points []sharePoint, hashes []bls.G1Affine) bool {
+// signed: one pairing check. table gives the lines of the sum of these members' keys.
+func (r *Roster) sound(
+	points []sharePoint, hashes []bls.G1Affine, table func(bitmap, bls.G2Affine) *lineTable,
+) bool {
 	var sum bls.G1Jac
-	keys := make([]bls.G2Jac, len(hashes))
+	keys, sets := make([]bls.G2Jac, len(hashes)), make([]bitmap, len(hashes))
+	for i := range sets {
+		sets[i] = newBitmap(len(r.members))
+	}
 	for _, p := range points {
 		sum.AddMixed(&p.sig)
 		keys[p.frame].AddMixed(&p.key)
+		sets[p.frame].set(p.member)
 	}
 	var sig bls.G1Affine
 	sig.FromJacobian(&sum)
@@ -164,7 +176,7 @@ func (r *Roster) sound(points []sharePoint, hashes []bls.G1Affine) bool {
 	for i := range keys {
 		var key bls.G2Affine
 		if key.FromJacobian(&keys[i]); !key.IsInfinity() {
-			said = append(said, statement{hashes[i], lines(key)})
+			said = append(said, statement{hashes[i], table(sets[i], key)})
 		}
 	}
 	return check(sig, r.negated, said, ErrSignature) == nil

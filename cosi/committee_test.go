@@ -2,6 +2,7 @@ package cosi_test
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/big"
 	"testing"
@@ -183,4 +184,28 @@ func unhex(tb testing.TB, s string) []byte {
 		tb.Fatalf("%.40s: %v", s, err)
 	}
 	return b
+}
+
+// A certificate that was right is not verified again; whatever differs from it is.
+func TestARosterRemembersNoOtherCertificate(t *testing.T) {
+	c := newCommittee(t, 4, cosi.Threshold(3))
+	f := c.vote(1)
+	right := c.certify(t, f, 0, 1, 3)
+	for range 2 {
+		if err := c.Verify(f, right); err != nil {
+			t.Fatal(err)
+		}
+		other := right
+		other.Bitmap = bitmapOf(4, 0, 1, 2)
+		if err := c.Verify(f, other); !errors.Is(err, cosi.ErrSignature) {
+			t.Errorf("other signers: %v", err)
+		}
+		if err := c.Verify(c.vote(2), right); !errors.Is(err, cosi.ErrSignature) {
+			t.Errorf("another frame: %v", err)
+		}
+		other = c.certify(t, c.vote(2), 0, 1, 3)
+		if err := c.Verify(f, other); !errors.Is(err, cosi.ErrSignature) {
+			t.Errorf("another signature: %v", err)
+		}
+	}
 }

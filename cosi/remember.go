@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 
+	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/internal/wire"
 )
@@ -12,19 +14,28 @@ import (
 // VerifyEd25519Batch is one.
 type Verifier func(batch []IdentitySignature) []int
 
-const rememberDomain wire.Domain = "cypherlink/cosi-remember/v1"
+const (
+	rememberDomain    wire.Domain = "cypherlink/cosi-remember/v1"
+	certificateDomain wire.Domain = "cypherlink/cosi-remember-certificate/v1"
+)
 
-// rememberSize is how many signatures each half of a memory holds at most.
-const rememberSize = 1 << 16
+// What is remembered at most: signatures and certificates in each half of a memory, and line
+// tables of sums of keys, 24 KiB each.
+const (
+	rememberSignatures   = 1 << 16
+	rememberCertificates = 1 << 12
+	rememberTables       = 16
+)
 
 // Remembering makes a Verifier that remembers the last 65,536 to 131,072 signatures that were
 // right: one that is seen at admission, in a block that is built and in a block that is voted for
 // is checked once. What was wrong is checked again. Any goroutine may call it.
-func Remembering() Verifier { return new(memory).verify }
+func Remembering() Verifier { return (&memory{size: rememberSignatures}).verify }
 
-// memory holds hashes over key, frame and signature. The older half is forgotten when the newer
-// is full.
+// memory holds hashes over what was signed, by whom, and the signature. The older half is
+// forgotten when the newer is full.
 type memory struct {
+	size         int // of a half
 	mu           sync.Mutex
 	newer, older map[cypherlink.Hash]struct{}
 }
@@ -75,9 +86,38 @@ func (m *memory) add(hashes []cypherlink.Hash, places []int) {
 		if at < 0 {
 			continue
 		}
-		if len(m.newer) >= rememberSize || m.newer == nil {
+		if len(m.newer) >= m.size || m.newer == nil {
 			m.newer, m.older = make(map[cypherlink.Hash]struct{}, 1024), m.newer
 		}
 		m.newer[hashes[at]] = struct{}{}
 	}
+}
+
+// certificateHash names a certificate over a frame, which names its roster.
+func certificateHash(f Frame, c Certificate) cypherlink.Hash {
+	frame := f.Encode()
+	return wire.Sum(certificateDomain, slices.Concat(frame[:], c.Signature[:], c.Bitmap))
+}
+
+// tables are the line tables of sums of keys, by the bitmap of their members: the same quorums
+// sign again and again.
+type tables struct {
+	mu     sync.Mutex
+	tables map[string]*lineTable
+}
+
+// of is the table of key, the sum of these members' keys.
+func (t *tables) of(signers bitmap, key bls.G2Affine) *lineTable {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	table := t.tables[string(signers)]
+	if table != nil {
+		return table
+	}
+	if len(t.tables) >= rememberTables || t.tables == nil {
+		t.tables = map[string]*lineTable{}
+	}
+	table = lines(key)
+	t.tables[string(signers)] = table
+	return table
 }

@@ -28,8 +28,9 @@ type Member struct {
 }
 
 // Roster is who may sign certain frames, in the order of the bits of a certificate, and the
-// policy that a certificate has to satisfy. It is immutable and safe for concurrent use. It
-// keeps 48 KiB of precomputed lines: make it once, use it often.
+// policy that a certificate has to satisfy. What it says never changes, and it is safe for
+// concurrent use. It keeps 48 to 432 KiB of precomputed lines, and remembers certificates that
+// were right: make it once, use it often.
 type Roster struct {
 	members []Member
 	index   map[cypherlink.ParticipantID]int
@@ -39,6 +40,8 @@ type Roster struct {
 	full bls.G2Affine
 	// fullLines are the lines of full, negated those of -G2.
 	fullLines, negated *lineTable
+	partial            tables
+	right              memory
 }
 
 // NewRoster refuses with ErrRoster an empty roster, one above MaxMembers, an id twice, a key
@@ -56,6 +59,7 @@ func NewRoster(members []Member, policy Policy) (*Roster, error) {
 		members: slices.Clone(members),
 		index:   make(map[cypherlink.ParticipantID]int, n),
 		policy:  policy,
+		right:   memory{size: rememberCertificates},
 	}
 	// A key and its negation share the abscissa. Together they verify the identity as a
 	// signature on every frame ("splitting zero", Quan, ePrint 2021/323).
@@ -136,7 +140,8 @@ func (r *Roster) Satisfied(signers []int) error {
 }
 
 // Verify accepts a certificate over f, or says why not: ErrFrame or ErrRoster for the frame,
-// ErrBitmap, ErrPolicy, ErrSignature. The cheap checks come first; one pairing check is last.
+// ErrBitmap, ErrPolicy, ErrSignature. The cheap checks come first; one pairing check is last, and
+// not made again for a certificate that was right before.
 func (r *Roster) Verify(f Frame, c Certificate) error {
 	if err := r.admits(f); err != nil {
 		return err
@@ -148,7 +153,19 @@ func (r *Roster) Verify(f Frame, c Certificate) error {
 	if err := r.policy.holds(signers, len(r.members)); err != nil {
 		return err
 	}
-	sig, err := c.Signature.decode()
+	name := []cypherlink.Hash{certificateHash(f, c)}
+	if len(r.right.unknown(name)) == 0 {
+		return nil
+	}
+	if err := r.verify(f, signers, c.Signature); err != nil {
+		return err
+	}
+	r.right.add(name, []int{0})
+	return nil
+}
+
+func (r *Roster) verify(f Frame, signers bitmap, s Signature) error {
+	sig, err := s.decode()
 	if err != nil {
 		return err
 	}
@@ -280,5 +297,13 @@ func (r *Roster) keyOf(signers bitmap) (*lineTable, error) {
 	if key.IsInfinity() {
 		return nil, fmt.Errorf("the signers' keys sum to the identity: %w", ErrSignature)
 	}
-	return lines(key), nil
+	return r.tableOf(signers, key), nil
+}
+
+// tableOf is the line table of key, the sum of the signers' keys.
+func (r *Roster) tableOf(signers bitmap, key bls.G2Affine) *lineTable {
+	if signers.count() == len(r.members) {
+		return r.fullLines
+	}
+	return r.partial.of(signers, key)
 }

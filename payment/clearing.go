@@ -35,7 +35,7 @@ type ClearingOptions struct {
 type Clearing struct {
 	ClearingOptions
 	relay   *connector.Engine[*connector.Relay]
-	rosters *rosters
+	rosters *Rosters
 	// begins keeps two calls from beginning one relay machine.
 	begins singleflight.Group
 }
@@ -52,7 +52,7 @@ func NewClearing(o ClearingOptions) (*Clearing, error) {
 	if o.Identity.ID() != o.Dealer.ID {
 		return nil, fmt.Errorf("identity of %s, connector %s: %w", o.Identity.ID(), o.Dealer.ID, ErrOptions)
 	}
-	c := &Clearing{ClearingOptions: o, rosters: newRosters(o.Dealer.Genesis)}
+	c := &Clearing{ClearingOptions: o, rosters: NewRosters(o.Dealer.Genesis)}
 	c.relay = connector.NewEngine(connector.Options[*connector.Relay]{
 		Role: "relay", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
 		Network: o.Dealer.Genesis.Network(),
@@ -247,7 +247,7 @@ func (c *Clearing) begin(ctx context.Context, from cypherlink.ParticipantID, bod
 
 // bind checks what a payment is taken on with, and keeps its proof.
 func (c *Clearing) bind(ctx context.Context, from cypherlink.ParticipantID, r *BeginRequest) error {
-	if err := c.rosters.verify(r.Proof); err != nil {
+	if err := c.rosters.Verify(r.Proof); err != nil {
 		return refuse(CodeTerms, "DS0B", "the proof does not hold", err)
 	}
 	err := approved(c.Dealer.Genesis, r.Proof.Terms, terms.Destination, r.Verdicts, time.Now())

@@ -95,7 +95,7 @@ func NewConnect(o Options) (*Connect, error) {
 		Role: "payee", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
 		Network: o.Bank.Genesis.Network(), Changed: c.payeeMoved, Restore: c.restorePayee,
 	})
-	c.table = newTable(&o, newRosters(o.Bank.Genesis))
+	c.table = newTable(&o, NewRosters(o.Bank.Genesis))
 	return c, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -26,6 +27,9 @@ type live struct {
 	// terms and custodies are the keys under which the payment is enlisted; under Connect.mu.
 	terms     cypherlink.Hash
 	custodies []ledger.CustodyID
+
+	// shown is where an outgoing payment stands, as it is stored.
+	shown atomic.Pointer[Payment]
 
 	mu     sync.Mutex
 	notes  []note
@@ -179,8 +183,10 @@ func (c *Connect) append(ctx context.Context, l *live, events []Event) error {
 	if custodies, ok := l.machine.Custodies(); ok && len(l.custodies) == 0 {
 		c.enlist(l, l.machine.drafted.Terms.Hash(), custodies[:]...)
 	}
+	now := l.machine.payment()
+	l.shown.Store(now)
 	if c.Changed != nil {
-		c.Changed(l.machine.payment())
+		c.Changed(now)
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func (s *scene) issued(t AskQuote) *connector.SignedQuote {
 // prove has all three sign one terms, whatever they are.
 func (n *network) prove(tb testing.TB, t *terms.Terms) *terms.Proof {
 	tb.Helper()
-	r := newRosters(n.genesis)
+	r := NewRosters(n.genesis)
 	session, _, err := r.session(t)
 	if err != nil {
 		tb.Fatal(err)

@@ -126,7 +126,7 @@ func (c *Connect) certify(ctx context.Context, from cypherlink.ParticipantID, bo
 	if err != nil {
 		return nil, malformed(err)
 	}
-	if err := c.table.rosters.verify(proof); err != nil {
+	if err := c.table.rosters.Verify(proof); err != nil {
 		return nil, refuse(CodeTerms, "DS0B", "the proof does not hold", err)
 	}
 	uetr := proof.Terms.UETR

@@ -71,6 +71,7 @@ func (c *Connect) begin(s *submission, p *Payment) {
 		return
 	}
 	l := newLive(p.UETR)
+	l.shown.Store(p)
 	l.machine, l.sequence, l.first = s.machine, int64(len(s.effects.Persist)), s.effects
 	c.start(l)
 }
@@ -174,8 +175,16 @@ func (s *submission) begin(tx *store.Tx, stream string) error {
 	return keep(tx, stream, 0, m, s.effects)
 }
 
-// Payment is where a payment stands, or CodeUnknown.
+// Payment is where a payment stands, or CodeUnknown. The caller does not change it.
 func (c *Connect) Payment(ctx context.Context, uetr cypherlink.UETR) (*Payment, error) {
+	c.mu.Lock()
+	l := c.byUETR[uetr]
+	c.mu.Unlock()
+	if l != nil {
+		if p := l.shown.Load(); p != nil {
+			return p, nil
+		}
+	}
 	log, err := c.logOf(ctx, uetr)
 	if err != nil {
 		return nil, err

@@ -15,19 +15,24 @@ import (
 	"github.com/cypherlink/cypherlink/terms"
 )
 
-// rosters makes the rosters of parties, each once. It is safe for concurrent use.
-type rosters struct {
+// rostersKept bounds the rosters that are kept, of up to 432 KiB each.
+const rostersKept = 256
+
+// Rosters are the parties that sign terms together, by their ids. A roster is made once and
+// remembers what was signed rightly. It is safe for concurrent use.
+type Rosters struct {
 	genesis *chain.Genesis
 	mu      sync.Mutex
 	made    map[string]*cosi.Roster
 }
 
-func newRosters(g *chain.Genesis) *rosters {
-	return &rosters{genesis: g, made: map[string]*cosi.Roster{}}
+// NewRosters has no roster yet.
+func NewRosters(g *chain.Genesis) *Rosters {
+	return &Rosters{genesis: g, made: map[string]*cosi.Roster{}}
 }
 
 // of is the roster of the terms' parties.
-func (r *rosters) of(t *terms.Terms) (*cosi.Roster, string, error) {
+func (r *Rosters) of(t *terms.Terms) (*cosi.Roster, string, error) {
 	signers := t.Signers()
 	var key strings.Builder
 	for _, id := range signers {
@@ -42,12 +47,15 @@ func (r *rosters) of(t *terms.Terms) (*cosi.Roster, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if len(r.made) >= rostersKept {
+		clear(r.made)
+	}
 	r.made[key.String()] = roster
 	return roster, key.String(), nil
 }
 
-// verify reports why a proof does not show that its parties signed its terms.
-func (r *rosters) verify(p *terms.Proof) error {
+// Verify reports why a proof does not show that its parties signed its terms.
+func (r *Rosters) Verify(p *terms.Proof) error {
 	roster, _, err := r.of(p.Terms)
 	if err != nil {
 		return fmt.Errorf("%w: %w", terms.ErrProof, err)
@@ -56,7 +64,7 @@ func (r *rosters) verify(p *terms.Proof) error {
 }
 
 // session is the one in which terms are signed.
-func (r *rosters) session(t *terms.Terms) (*terms.Session, string, error) {
+func (r *Rosters) session(t *terms.Terms) (*terms.Session, string, error) {
 	roster, key, err := r.of(t)
 	if err != nil {
 		return nil, "", err
@@ -69,7 +77,7 @@ func (r *rosters) session(t *terms.Terms) (*terms.Session, string, error) {
 // goroutine.
 type table struct {
 	self    cypherlink.ParticipantID
-	rosters *rosters
+	rosters *Rosters
 	key     terms.Signer
 	peers   Peers
 	log     *slog.Logger
@@ -98,7 +106,7 @@ type tableInput struct {
 	idle  cypherlink.ParticipantID
 }
 
-func newTable(o *Options, r *rosters) *table {
+func newTable(o *Options, r *Rosters) *table {
 	return &table{
 		self: o.Bank.ID, rosters: r, key: o.Cosigner, peers: o.Peers, log: o.Log, seats: map[string]*seat{},
 		pace: terms.Pace{Resend: o.Bank.Patience.Resend, Timeout: o.Bank.Patience.Approve / 2},

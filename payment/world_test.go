@@ -31,7 +31,7 @@ type world struct {
 	tb            testing.TB
 	dir           string
 	de, cypherium *memoryLedger
-	rosters       *rosters
+	rosters       *Rosters
 
 	mu        sync.Mutex
 	processes map[cypherlink.ParticipantID]*process
@@ -90,7 +90,7 @@ func newWorld(tb testing.TB) *world {
 		processes: map[cypherlink.ParticipantID]*process{}, books: books{standing: kyc.Open},
 		outcome: func(*world, *player, *VerdictRequest) validator.Outcome { return validator.Approved },
 	}
-	w.rosters = newRosters(w.genesis)
+	w.rosters = NewRosters(w.genesis)
 	w.de, w.cypherium = newLedger(tb, w.network, "de"), newLedger(tb, w.network, "cypherium")
 	return w
 }
@@ -141,7 +141,7 @@ func (w *world) judge(by *player, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.rosters.verify(r.Proof); err != nil {
+	if err := w.rosters.Verify(r.Proof); err != nil {
 		return nil, err
 	}
 	if _, err := kyc.Verify(r.Proof.Terms.KYC, r.Opened); err != nil {

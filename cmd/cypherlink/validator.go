@@ -36,8 +36,8 @@ func (c *validatorCommand) Run(s *session) error {
 	})
 }
 
-// agreements implements rules.Agreements over genesis.
-type agreements struct{ genesis *chain.Genesis }
+// agreements implements rules.Agreements.
+type agreements struct{ rosters *payment.Rosters }
 
 // VerifyProof checks the collective signature of all parties.
 func (a agreements) VerifyProof(raw []byte) (*terms.Terms, error) {
@@ -45,11 +45,7 @@ func (a agreements) VerifyProof(raw []byte) (*terms.Terms, error) {
 	if err != nil {
 		return nil, err
 	}
-	roster, err := a.genesis.Roster(p.Terms.Signers()...)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.Verify(a.genesis.Network(), roster); err != nil {
+	if err := a.rosters.Verify(p); err != nil {
 		return nil, err
 	}
 	return p.Terms, nil
@@ -89,7 +85,7 @@ func newValidator(ctx context.Context, c *validatorConfig, log *slog.Logger) (*v
 	v.judge, err = rules.NewJudge(rules.Options{
 		Network: k.genesis.Network(), Self: k.self.ID, Asset: asset.Asset, Policy: asset.Policy,
 		Set: set, List: list, Validity: int64(time.Duration(c.Valid) / time.Second),
-	}, agreements{k.genesis}, names)
+	}, agreements{payment.NewRosters(k.genesis)}, names)
 	if err != nil {
 		return nil, err
 	}
