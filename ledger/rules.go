@@ -137,7 +137,9 @@ func (c *Charter) foresee(commands []*SignedCommand, refused []error) {
 	var signatures []cosi.IdentitySignature
 	for i, command := range commands {
 		if p, ok := command.Command.(*Prepare); ok && refused[i] == nil {
-			signatures = append(signatures, validator.Signatures(c.Network, p.Verdicts, c.Keys)...)
+			policy := c.Policies[p.Subject.Fields.Asset]
+			signatures = append(signatures,
+				policy.Signatures(c.Network, p.Subject, p.Verdicts, c.Keys)...)
 		}
 	}
 	c.Verifier(signatures)

@@ -3,6 +3,7 @@ package validator
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cypherlink/cypherlink"
@@ -50,17 +51,18 @@ func (p Policy) Valid() error {
 // Check reports ErrNotApproved unless Threshold distinct Validators of the policy approve
 // exactly this subject, by the policy's rule set, with verdicts that are valid at now (in
 // seconds since 1970) and rightly signed, as verify tells. A verdict that does not count is
-// named in the error; it never harms others. A policy that is not Valid approves nothing:
-// ErrPolicy.
+// named in the error; it never harms others, but more verdicts than Validators are none: whoever
+// sends them pays nothing, whoever verifies them does. A policy that is not Valid approves
+// nothing: ErrPolicy.
 func (p Policy) Check(
 	network cypherlink.NetworkID, subject Subject, verdicts []Signed, keys Keys, verify cosi.Verifier,
 	now int64,
 ) error {
-	if len(verdicts) > MaxValidators {
-		return fmt.Errorf("%d verdicts, at most %d: %w", len(verdicts), MaxValidators, ErrNotApproved)
-	}
 	if err := p.Valid(); err != nil {
 		return err
+	}
+	if p.Threshold > 0 && len(verdicts) > len(p.Validators) {
+		return fmt.Errorf("%d verdicts, at most %d: %w", len(verdicts), len(p.Validators), ErrNotApproved)
 	}
 	var approved []cypherlink.ParticipantID
 	var refused []error
@@ -89,13 +91,17 @@ func (p Policy) Check(
 	return nil
 }
 
-// Signatures are those that the verdicts of known Validators have: what Check will verify of
-// them, or more.
-func Signatures(network cypherlink.NetworkID, verdicts []Signed, keys Keys) []cosi.IdentitySignature {
+// Signatures are those that Check verifies at most, whatever the time.
+func (p Policy) Signatures(
+	network cypherlink.NetworkID, subject Subject, verdicts []Signed, keys Keys,
+) []cosi.IdentitySignature {
+	if len(verdicts) > len(p.Validators) {
+		return nil
+	}
 	var all []cosi.IdentitySignature
 	for i := range verdicts {
-		if key, ok := keys.Key(verdicts[i].Validator); ok {
-			all = append(all, verdicts[i].signature(network, key))
+		if signature, err := p.counts(network, subject, &verdicts[i], keys, math.MinInt64); err == nil {
+			all = append(all, signature)
 		}
 	}
 	return all

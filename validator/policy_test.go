@@ -85,7 +85,7 @@ func TestPolicyCheck(t *testing.T) {
 	held := changed(func(v *validator.Verdict) { v.Outcome, v.Reason = validator.Held, "FR01" })
 	otherRules := changed(func(v *validator.Verdict) { v.RuleSet[0]++ })
 	elsewhere := actors[1].sign(cypherlink.NetworkID{9}, approval())
-	tooMany := slices.Repeat(list{one}, validator.MaxValidators+1)
+	tooMany := list{one, two, actors[2].sign(network(), approval()), one}
 	type test struct {
 		name     string
 		verdicts list
@@ -108,7 +108,7 @@ func TestPolicyCheck(t *testing.T) {
 		{"a rejection", list{one, rejected}, now, "RR04"},
 		{"a hold", list{one, held}, now, "FR01"},
 		{"by another rule set", list{one, otherRules}, now, "rule set"},
-		{"more verdicts than a policy can name", tooMany, now, "at most 16"},
+		{"more verdicts than there are validators", tooMany, now, "4 verdicts, at most 3"},
 	}
 	for name, edit := range subjectEdits() {
 		different := changed(func(v *validator.Verdict) { edit(&v.Subject) })
@@ -143,7 +143,8 @@ func TestPolicyCheck(t *testing.T) {
 }
 
 // Approval is exactly: at least Threshold distinct validators of the policy whose verdict is
-// good, in whatever order and among whatever else.
+// good, in whatever order and among whatever else, but of no more verdicts than validators. And
+// Check verifies no signature that Signatures does not foresee.
 func TestPolicyCountsDistinctGoodVerdicts(t *testing.T) {
 	actors, ids, keys := validators(5)
 	mallory := newActor("mallory")
@@ -155,7 +156,7 @@ func TestPolicyCountsDistinctGoodVerdicts(t *testing.T) {
 		}
 		good := map[int]bool{}
 		var verdicts []validator.Signed
-		for range rapid.IntRange(0, 8).Draw(t, "verdicts") {
+		for range rapid.IntRange(0, n+1).Draw(t, "verdicts") {
 			i := rapid.IntRange(0, 4).Draw(t, "who")
 			v := approval()
 			switch rapid.IntRange(0, 4).Draw(t, "how") {
@@ -180,8 +181,15 @@ func TestPolicyCountsDistinctGoodVerdicts(t *testing.T) {
 				count++
 			}
 		}
-		err := policy.Check(network(), subject(), verdicts, keys, cosi.VerifyEd25519Batch, now)
-		if (err == nil) != (count >= policy.Threshold) {
+		foreseen := policy.Signatures(network(), subject(), verdicts, keys)
+		verify := func(batch []cosi.IdentitySignature) []int {
+			if len(batch) != 1 || !slices.Contains(foreseen, batch[0]) {
+				t.Fatalf("verifies %+v, which is not foreseen", batch)
+			}
+			return cosi.VerifyEd25519Batch(batch)
+		}
+		err := policy.Check(network(), subject(), verdicts, keys, verify, now)
+		if (err == nil) != (count >= policy.Threshold && len(verdicts) <= n) {
 			t.Fatalf("%d good of %d asked: %v", count, policy.Threshold, err)
 		}
 	})
