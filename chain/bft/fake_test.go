@@ -274,6 +274,12 @@ func (s *fakeStore) put(blocks []chain.Block) {
 	}
 }
 
+// holds tells whether the store has the block, or a final one of its height or above.
+func (s *fakeStore) holds(t chain.Tuple) bool {
+	_, ok := s.blocks[t.Block]
+	return ok || t.Height <= uint64(len(s.final))
+}
+
 func (s *fakeStore) apply(f bft.Final, sequence uint64) {
 	s.final = append(s.final, f)
 	s.sequence = sequence

@@ -107,7 +107,9 @@ func (r *Replica) resume() {
 		}
 		r.out.Sign = append(r.out.Sign, SignProposal)
 	}
-	if v := r.record.Vote; v.View == r.view && r.record.TimeoutView < r.view {
+	// Record and block were written at once: the record alone may have been durable (I3).
+	_, held := r.tree.nodes[r.record.Vote.Block]
+	if v := r.record.Vote; held && v.View == r.view && r.record.TimeoutView < r.view {
 		r.out.Sign = append(r.out.Sign, SignVote)
 	}
 }

@@ -224,6 +224,39 @@ func TestRecordedTCIsNotForgotten(t *testing.T) {
 	}
 }
 
+// I3: the record of a vote may be durable when the block is not. After such a crash the vote is
+// not repeated, until the proposal has come again and the block is durable.
+func TestAVoteWithoutItsBlockIsNotRepeated(t *testing.T) {
+	l := newLone(t, nil)
+	one := l.block(l.genesis, 1)
+	l.alice.recordFirst = true
+	for points := 1; l.alice.up; points++ {
+		l.alice.crashAt = points
+		l.propose(one)
+		if l.alice.up {
+			t.Fatal("never has a record without its block")
+		}
+		l.alice.crashAt = 0
+		l.alice.start()
+		if l.alice.safety.Record().Vote == one.Header.Tuple() {
+			break
+		}
+		l.greet(l.Genesis())
+	}
+	if l.alice.store.holds(one.Header.Tuple()) {
+		t.Fatal("the block is durable")
+	}
+	l.sent = nil
+	l.greet(l.Genesis())
+	if l.voted(one) {
+		t.Fatal("repeats a vote for a block that it does not hold")
+	}
+	l.propose(one)
+	if !l.voted(one) || !l.alice.store.holds(one.Header.Tuple()) {
+		t.Fatal("does not repeat its vote when the proposal has come again")
+	}
+}
+
 // The time that a member waits for the others to start is not held against the leader.
 func TestViewBeginsWhenTheMemberMaySign(t *testing.T) {
 	l := newLone(t, nil)

@@ -30,6 +30,8 @@ type member struct {
 	observer error
 	// crashAt, if above zero, is the number of points until the member crashes for good.
 	crashAt int
+	// recordFirst makes the record durable before the blocks, always.
+	recordFirst bool
 	// onSend, if set, sees what goes out.
 	onSend func(bft.Send)
 	// tap, if set, sees every message that comes in and may swallow it.
@@ -188,7 +190,11 @@ func (m *member) execute(e bft.Effects) (own []bft.Input, ok bool) {
 	if m.point() {
 		return nil, false
 	}
-	m.store.put(e.Persist.Blocks)
+	// Record and blocks are written at once: either may be durable first.
+	late := m.recordFirst || m.crashes > 0 && m.random.IntN(2) == 0
+	if !late {
+		m.store.put(e.Persist.Blocks)
+	}
 	if m.point() {
 		return nil, false
 	}
@@ -214,7 +220,13 @@ func (m *member) execute(e bft.Effects) (own []bft.Input, ok bool) {
 	if m.point() {
 		return nil, false
 	}
+	if late {
+		m.store.put(e.Persist.Blocks)
+	}
 	for _, intent := range e.Sign {
+		if intent == bft.SignVote && !m.store.holds(m.safety.Record().Vote) {
+			m.t.Errorf("seed %d: member %d votes for a block that it does not hold (I3)", m.seed, m.index)
+		}
 		in, err := m.safety.Sign(intent)
 		if err != nil {
 			m.t.Errorf("seed %d: member %d: %v", m.seed, m.index, err)

@@ -173,9 +173,10 @@ func (r *Replica) vote() {
 }
 
 // voteAgain repeats the last vote when its proposal comes again, unless the view was given up
-// since: the proposer has restarted and lacks it.
+// since: the proposer has restarted and lacks it, or this member has and lacks the block (I3).
 func (r *Replica) voteAgain(c *candidate) {
 	if r.mode == voting && r.record.Vote == c.tuple && r.record.TimeoutView < c.tuple.View {
+		r.out.Persist.Blocks = append(r.out.Persist.Blocks, c.proposal.Block)
 		r.out.Sign = append(r.out.Sign, SignVote)
 	}
 }
