@@ -281,6 +281,52 @@ func TestInvalidBlocks(t *testing.T) {
 	f.holds(t, w.Alice, ledgertest.Opening-300)
 }
 
+// A block by a leader who lets anything in is refused for that, whatever its roots are.
+func TestABlockWithoutApprovalIsInvalid(t *testing.T) {
+	f := weave(t, state.NewMemory())
+	w := f.World
+	p := w.Payment("one", 100, start+60)
+	f.block(t, 1, w.Prepare(p))
+	prepare := func(edit func(body *ledger.Prepare)) *ledger.SignedCommand {
+		c := w.Prepare(w.Payment("two", 100, start+60))
+		edit(c.Command.(*ledger.Prepare))
+		ledgertest.Resign(w.Alice, c)
+		return c
+	}
+	wrong := p
+	wrong.Preimage[0] ^= 1
+	for name, tt := range map[string]struct {
+		command *ledger.SignedCommand
+		code    cypherlink.Code
+	}{
+		"no verdict": {prepare(func(body *ledger.Prepare) { body.Verdicts = nil }), ledger.CodeNotApproved},
+		"another payment's verdicts": {prepare(func(body *ledger.Prepare) {
+			body.Verdicts = w.Verdicts(p.Subject)
+		}), ledger.CodeNotApproved},
+		"another amount than approved": {prepare(func(body *ledger.Prepare) {
+			body.Subject.Fields.Amount++
+		}), ledger.CodeNotApproved},
+		"another account than approved": {prepare(func(body *ledger.Prepare) {
+			body.Subject.Fields.Credit = ledgertest.Account(w.Mallory)
+		}), ledger.CodeNotApproved},
+		"a verdict with a wrong signature": {prepare(func(body *ledger.Prepare) {
+			body.Verdicts[1].Signature[0] ^= 1
+		}), ledger.CodeNotApproved},
+		"a wrong preimage": {w.Confirm(w.Bob, wrong), ledger.CodePreimage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			payload := chain.Payload{state.NewTransaction(tt.command).Encode()}
+			b := f.Block(f.qc, (start+2)*1000, payload, f.Final().Roots())
+			for range 2 { // nothing of the first attempt is remembered
+				_, err := f.Execute(f.Final(), b.Header, b.Payload)
+				if !errors.Is(err, state.ErrBlock) || cypherlink.ErrorCode(err) != tt.code {
+					t.Fatalf("executed: %v", err)
+				}
+			}
+		})
+	}
+}
+
 func TestBuildLeavesOutWhatFails(t *testing.T) {
 	f := weave(t, state.NewMemory())
 	w := f.World
