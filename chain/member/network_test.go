@@ -2,9 +2,11 @@ package member_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -142,7 +144,18 @@ func TestGarbageFromAParticipant(t *testing.T) {
 	w := found(t, quick())
 	w.start(0)
 	c := w.client(0)
-	good := follow.Submission{Transaction: state.NewTransaction(w.World.Prepare(w.payment("one")))}.Encode()
+	p := w.payment("one")
+	good := follow.Submission{Transaction: state.NewTransaction(w.World.Prepare(p))}.Encode()
+	confirm := state.NewTransaction(w.World.Confirm(w.World.Bob, p)).Encode()
+	// with makes a confirm's preimage a byte shorter or longer: it stands before the signature.
+	with := func(preimage int) []byte {
+		end := len(confirm) - 64
+		raw := slices.Concat(confirm[:end-32], make([]byte, preimage), confirm[end:])
+		return slices.Concat(make([]byte, 4), binary.BigEndian.AppendUint32(nil, uint32(len(raw))), raw)
+	}
+	if _, err := follow.DecodeSubmission(with(32)); err != nil {
+		t.Fatal(err)
+	}
 	for name, call := range map[string]struct {
 		kind uint8
 		body []byte
@@ -155,6 +168,8 @@ func TestGarbageFromAParticipant(t *testing.T) {
 		"a fetch cut short":        {follow.KindFetch, []byte{1}},
 		"a submission of a fetch":  {follow.KindSubmit, follow.Fetch{}.Encode()},
 		"noise as long as allowed": {follow.KindSubmit, make([]byte, follow.MaxMessage)},
+		"a preimage of 31 bytes":   {follow.KindSubmit, with(31)},
+		"a preimage of 33 bytes":   {follow.KindSubmit, with(33)},
 	} {
 		_, err := c.Call(t.Context(), call.kind, call.body)
 		var remote *peer.RemoteError
