@@ -129,11 +129,12 @@ func (r *MessageReject) write(w *writer) {
 	w.end(messageRejectDefinition)
 }
 
-// NewStatusReason is the reason that tells a refusal to the bank that caused it: its ISO code
-// (NARR if it has none) and its message and place, in lines of 105 characters.
+// NewStatusReason is the reason that tells a refusal to the bank that caused it: its ISO code (NARR
+// if it has none of the code set, since it may be another institution's) and its message and place,
+// in lines of 105 characters.
 func NewStatusReason(e *cypherlink.Error) StatusReason {
 	r := StatusReason{Code: e.Reason}
-	if r.Code == "" {
+	if !KnownReason(r.Code) {
 		r.Code = reasonNarrative
 	}
 	told := e.Message
