@@ -1,12 +1,14 @@
 package payment
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/terms"
 )
@@ -242,6 +244,13 @@ func TestBytesThatAreNoMessage(t *testing.T) {
 	})
 }
 
+// closed asks nothing, since it deals in nothing.
+type closed struct{}
+
+func (closed) Price(context.Context, cypherlink.Asset, cypherlink.Asset) (connector.Price, bool) {
+	return connector.Price{}, false
+}
+
 // TestQuotesOverTheAPI: one key gives one quote, and a quote is its asker's.
 func TestQuotesOverTheAPI(t *testing.T) {
 	play(t, func(t *testing.T, w *world, _, _ *Connect) {
@@ -255,6 +264,17 @@ func TestQuotesOverTheAPI(t *testing.T) {
 		if err != nil || !replayed || again.Quote.Hash() != first.Quote.Hash() {
 			t.Errorf("the same again: %v, %v", replayed, err)
 		}
+		// a quote that was given is given again, whatever the connector deals in now
+		c.Prices = closed{}
+		again, replayed, err = c.QuoteOnce(t.Context(), w.a.id(), r, []byte("body"), "k")
+		if err != nil || !replayed || again.Quote.Hash() != first.Quote.Hash() {
+			t.Errorf("the same again, without a price: %v, %v", replayed, err)
+		}
+		_, _, err = c.QuoteOnce(t.Context(), w.a.id(), r, []byte("body"), "no-price")
+		if cypherlink.ErrorCode(err) != CodeNoQuote {
+			t.Errorf("without a price: %v", err)
+		}
+		c.Prices = prices{w.network}
 		other := &QuoteRequest{Source: assetDCEP(), Destination: assetDE(), Amount: 1}
 		tiny := &QuoteRequest{Source: assetDE(), Destination: assetDCEP(), Amount: 1 << 62}
 		for _, tt := range []struct {

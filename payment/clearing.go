@@ -115,10 +115,7 @@ func (c *Clearing) QuoteOnce(
 	if key, err = checkKey("quote/", key); err != nil {
 		return nil, false, err
 	}
-	fresh, err := c.sign(ctx, asker, r)
-	if err != nil {
-		return nil, false, err
-	}
+	fresh, none := c.sign(ctx, asker, r) // none counts for nobody who has a quote already
 	err = c.Store.Update(ctx, func(tx *store.Tx) error {
 		quote, replayed = fresh, false
 		stream, _, err := standingUnder(tx, key, raw)
@@ -135,6 +132,9 @@ func (c *Clearing) QuoteOnce(
 				quote, replayed = o.quote, true
 			}
 			return err
+		}
+		if none != nil {
+			return none
 		}
 		hash := fresh.Quote.Hash()
 		if _, err := c.takeUp(tx, hash, Issue{fresh}); err != nil {
