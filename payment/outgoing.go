@@ -68,8 +68,8 @@ func (o *Outgoing) Over() bool {
 	if o.status != StatusSettled {
 		return o.status.Final()
 	}
-	for leg := range o.last {
-		if o.last[leg] == nil || o.prepared[leg] == nil {
+	for leg, last := range o.last {
+		if last == nil || o.prepared[leg] == nil && last.Custody.State != ledger.Absent {
 			return false
 		}
 	}
