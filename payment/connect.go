@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
@@ -56,6 +57,8 @@ type Connect struct {
 	calls  chan struct{}
 	// started is closed once Run has taken up what was open.
 	started chan struct{}
+	// failed: something could not be stored, so Run ends, and no cursor moves any more.
+	failed atomic.Bool
 
 	mu        sync.Mutex
 	running   context.Context //nolint:containedctx // of Run: what Submit starts lives in it

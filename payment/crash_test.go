@@ -1,13 +1,17 @@
 package payment
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/terms"
 )
 
 // crash stops a participant from within one of its own or others' calls, and starts it again a
@@ -201,4 +205,66 @@ func TestBothBanksDownTogether(t *testing.T) {
 			t.Error("no payment survived")
 		}
 	})
+}
+
+// TestAStoredProofIsActedOn: whoever presented it goes away as soon as it is stored, and never asks
+// again. The paid bank's payment ends all the same.
+func TestAStoredProofIsActedOn(t *testing.T) {
+	play(t, func(t *testing.T, w *world, a, b *Connect) {
+		patience, gone := context.WithCancel(t.Context())
+		b.Changed = func(p *Payment) {
+			if p.Status == StatusAgreed {
+				gone()
+			}
+		}
+		var once atomic.Bool
+		w.setFault(func(c call) ([]byte, error) {
+			if c.kind != KindCertify {
+				return c.serve()
+			}
+			if !once.Swap(true) {
+				_, _ = b.Serve(patience, c.from, c.kind, c.body)
+			}
+			return nil, errDown
+		})
+		uetr := w.submit(a, 1)
+		w.until(a, uetr, StatusRejected)
+		w.until(b, uetr, StatusExpired)
+		w.moved(0)
+	})
+}
+
+// TestTheCursorStaysBehindWhatIsStored: a receipt that a payment could not store is read again
+// after the next start.
+func TestTheCursorStaysBehindWhatIsStored(t *testing.T) {
+	w := newWorld(t)
+	c := w.newBank(w.a)
+	defer func() {
+		if err := c.Store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := newScene(t, w.network)
+	proof := s.agreed()
+	l := newLive(proof.Terms.UETR)
+	l.machine = s.out
+	l.sequence = int64(len(s.events)) // that the store does not have, so it refuses what follows
+	ids, _ := s.out.Custodies()
+	c.enlist(l, proof.Terms.Hash(), ids[:]...)
+	driven := make(chan error, 1)
+	go func() { driven <- c.drive(t.Context(), l) }()
+	reader := &witness{connect: c, topic: "witness/de"}
+	err := reader.see(t.Context(), ledger.Event{Cursor: witnessLag, Receipt: ledger.Receipt{
+		Ledger: "de", Sequence: 1, TimeMS: sceneStart * 1000,
+		Custody: ledger.Custody{ID: ids[terms.Source], State: ledger.Prepared},
+	}})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := <-driven; !errors.Is(err, store.ErrConflict) {
+		t.Errorf("the payment goes on: %v", err)
+	}
+	if reader.stored != 0 {
+		t.Errorf("the cursor is stored at %d", reader.stored)
+	}
 }

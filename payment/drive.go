@@ -136,6 +136,9 @@ func (c *Connect) drive(ctx context.Context, l *live) error {
 		}
 		var err error
 		effects, err = c.advance(ctx, l, append(inputs, Tick{}))
+		if err != nil {
+			c.failed.Store(true)
+		}
 		for _, n := range notes {
 			n.end()
 		}

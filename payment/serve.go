@@ -143,7 +143,8 @@ func (c *Connect) certify(ctx context.Context, from cypherlink.ParticipantID, bo
 	if m.Over() {
 		return nil, refuse(CodeOver, "TM01", "the payment has ended", nil)
 	}
-	if err := c.beginPayee(ctx, uetr, proof.Terms); err != nil {
+	// the proof is stored: what follows from it does not end with the caller's patience
+	if err := c.beginPayee(context.WithoutCancel(ctx), uetr, proof.Terms); err != nil {
 		return nil, err
 	}
 	request, err := m.Request()

@@ -75,8 +75,8 @@ func (w *witness) see(ctx context.Context, event ledger.Event) error {
 		return nil
 	}
 	w.open.Wait()
-	if stopping := ctx.Err(); stopping != nil {
-		return nil //nolint:nilerr // no failure: some receipts may not be stored, so the cursor stays
+	if stopping := ctx.Err(); stopping != nil || c.failed.Load() {
+		return nil //nolint:nilerr // no failure here: some receipts may not be stored, so the cursor stays
 	}
 	err := c.Store.Update(ctx, func(tx *store.Tx) error {
 		return tx.SetOffset(w.topic, 0, int64(w.at)) //nolint:gosec // counts events

@@ -166,6 +166,14 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // startBank starts a bank's Connect on its store.
 func (w *world) startBank(of *player) *Connect {
 	w.tb.Helper()
+	c := w.newBank(of)
+	w.run(of, c.Store, &process{connect: c, serve: c.Serve}, c.Run)
+	return c
+}
+
+// newBank is a bank's Connect on its store, which does not run.
+func (w *world) newBank(of *player) *Connect {
+	w.tb.Helper()
 	s := w.open(of)
 	c, err := NewConnect(Options{
 		Bank: w.bank(of), Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w, of.id()},
@@ -180,7 +188,6 @@ func (w *world) startBank(of *player) *Connect {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	w.run(of, s, &process{connect: c, serve: c.Serve}, c.Run)
 	return c
 }
 
