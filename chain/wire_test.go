@@ -110,29 +110,3 @@ func BenchmarkHeaderID(b *testing.B) {
 	}
 }
 
-func BenchmarkVerifyQC(b *testing.B) {
-	h := newHouse(b, 4)
-	tuple := h.child(h.at, 1).Tuple()
-	for name, members := range map[string][]int{"quorum": {0, 1, 2}, "all": {0, 1, 2, 3}} {
-		q := h.qc(b, tuple, members...)
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				if err := h.VerifyQC(q); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkVerifyFinality(b *testing.B) {
-	h := newHouse(b, 4)
-	one := h.child(h.at, 1)
-	two := h.child(one, 2)
-	proof := chain.FinalityProof{Headers: []chain.Header{one, two}, QC: h.qc(b, two.Tuple(), 0, 1, 2)}
-	for b.Loop() {
-		if _, err := h.VerifyFinality(proof); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

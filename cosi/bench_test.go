@@ -72,6 +72,14 @@ func BenchmarkVerifyCertificate(b *testing.B) {
 			cert := c.certify(b, f, upTo(signers)...)
 			b.Run(fmt.Sprintf("n=%d/signers=%d", n, signers), func(b *testing.B) {
 				for b.Loop() {
+					cosi.Forget(c.Roster)
+					if err := c.Verify(f, cert); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run(fmt.Sprintf("n=%d/signers=%d/again", n, signers), func(b *testing.B) {
+				for b.Loop() {
 					if err := c.Verify(f, cert); err != nil {
 						b.Fatal(err)
 					}

@@ -52,6 +52,7 @@ func BenchmarkCountersign(b *testing.B) {
 	}
 }
 
+// BenchmarkVerifyProof is the proof of one of many terms under a certificate that is known.
 func BenchmarkVerifyProof(b *testing.B) {
 	w := newWorld(b)
 	p := w.prove(b, batch(9, 256))[100]
