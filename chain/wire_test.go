@@ -109,4 +109,3 @@ func BenchmarkHeaderID(b *testing.B) {
 		_ = one.ID()
 	}
 }
-
