@@ -79,9 +79,25 @@ func BenchmarkFourProcesses(b *testing.B) {
 	}
 }
 
+// subcommand runs the process of a folder.
+func subcommand(folder string) string {
+	switch folder {
+	case folderLedger:
+		return "ledger"
+	case folderA, folderB:
+		return "connect"
+	case folderClearing:
+		return "connector"
+	case folderVoteDE, folderVoteDCEP:
+		return "validator"
+	}
+	return "member"
+}
+
+// startProcess starts a process until the benchmark ends.
 func startProcess(b *testing.B, binary, dir, folder string) {
 	b.Helper()
-	c := exec.CommandContext(b.Context(), binary, "member", "--config", filepath.Join(dir, folder, configName))
+	c := exec.CommandContext(b.Context(), binary, subcommand(folder), "--config", filepath.Join(dir, folder, configName))
 	if err := c.Start(); err != nil {
 		b.Fatal(err)
 	}

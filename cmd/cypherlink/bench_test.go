@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,10 +41,7 @@ func BenchmarkPayments(b *testing.B) {
 			b.ResetTimer()
 			start := time.Now()
 			took := payAll(b, bank, inFlight)
-			slices.Sort(took)
-			b.ReportMetric(float64(len(took))/time.Since(start).Seconds(), "payments/s")
-			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50_ms")
-			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99_ms")
+			reportPayments(b, took, time.Since(start))
 		})
 	}
 }

@@ -208,21 +208,6 @@ func (n *network) database() string {
 	return dsn.String()
 }
 
-// subcommand runs the process of a folder.
-func subcommand(folder string) string {
-	switch folder {
-	case folderLedger:
-		return "ledger"
-	case folderA, folderB:
-		return "connect"
-	case folderClearing:
-		return "connector"
-	case folderVoteDE, folderVoteDCEP:
-		return "validator"
-	}
-	return "member"
-}
-
 // start starts a process.
 func (n *network) start(folder string) {
 	n.Helper()
