@@ -186,6 +186,8 @@ func TestGarbageInCommands(t *testing.T) {
 		s := newSite(t, c, ledgertest.NewWorld())
 		p := s.Payment("one", 700, start+20)
 		prepare := kafkaledger.CommandValue(s.Prepare(p))
+		confirm := kafkaledger.CommandValue(s.Confirm(s.Bob, p))
+		end := len(confirm) - 64 // of the preimage: the signature follows it
 		record := &ledger.Record{Network: s.Network, Receipt: ledger.Receipt{
 			Ledger: s.Ledger, Custody: ledger.Custody{ID: s.ID(p)}, Sequence: 1,
 		}}
@@ -202,6 +204,8 @@ func TestGarbageInCommands(t *testing.T) {
 			{kafkaledger.KindRefusal},
 			prepare[:len(prepare)-1],
 			append(slices.Clone(prepare), 0),
+			slices.Concat(confirm[:end-1], confirm[end:]),          // a preimage of 31 bytes
+			slices.Concat(confirm[:end], []byte{0}, confirm[end:]), // and of 33
 			append([]byte{kafkaledger.KindCommand}, bytes.Repeat([]byte{0xff}, 1000)...),
 			make([]byte, kafkaledger.MaxValue),
 			make([]byte, kafkaledger.MaxValue+1),

@@ -10,8 +10,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/big"
 	"net"
 	"os"
@@ -26,6 +28,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -141,23 +144,29 @@ func TestForeignTransactions(t *testing.T) {
 		s.must(s.Confirm(s.Bob, p))
 		s.must(s.Prepare(s.Payment("two", 700, start+20)))
 		transaction([]byte("nonsense"), kgo.TryAbort)
-		for ctx := s.context(); ; { // the last record is a mark, and is passed
-			var offset int64
-			err := s.hostStore.View(ctx, func(r *store.Reader) (err error) {
-				offset, err = r.Offset("kafkaledger/"+string(s.Ledger)+"/"+s.commands, 0)
-				return err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if offset == c.length(t, s.commands) {
-				break
-			}
-		}
+		s.passes(s.hostStore, s.commands) // the last record is a mark
 		if a := s.audit(); a.Events != 3 {
 			t.Errorf("%d events", a.Events)
 		}
 	})
+}
+
+// passes waits until whoever has the store has read the topic to its end.
+func (s *site) passes(st *store.Store, topic string) {
+	s.t.Helper()
+	for ctx := s.context(); ; {
+		var offset int64
+		err := st.View(ctx, func(r *store.Reader) (err error) {
+			offset, err = r.Offset("kafkaledger/"+string(s.Ledger)+"/"+topic, 0)
+			return err
+		})
+		if err != nil {
+			s.t.Fatalf("read up to %d: %v", offset, err)
+		}
+		if offset == s.cluster.length(s.t, topic) {
+			return
+		}
+	}
 }
 
 // certificates makes an authority and certificates by it, for a server on the loopback
@@ -326,5 +335,51 @@ func (s *site) startChild(dsn string) (kill func()) {
 		if err := cmd.Wait(); err == nil {
 			s.t.Error(errors.New("the child ended by itself"))
 		}
+	}
+}
+
+// A batch that counts more records than it holds, or whose last records the broker has dropped,
+// is passed over by host and gateway, also while nothing follows it: else they would ask for its
+// last records again and again, without a pause.
+func TestBatchThatEndsBeforeItsCount(t *testing.T) {
+	c := embedded(t)
+	s := newSite(t, c, ledgertest.NewWorld())
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addresses...), kgo.MaxVersions(kversion.V3_6_0()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, name := range []string{s.commands, s.events} {
+		r := kmsg.Record{Value: []byte("nonsense")}
+		r.Length = int32(len(r.AppendTo(nil)) - 1)
+		b := kmsg.RecordBatch{
+			Magic: 2, LastOffsetDelta: 3, NumRecords: 4, Records: r.AppendTo(nil),
+			ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1,
+		}
+		b.Length = int32(49 + len(b.Records))
+		partition := kmsg.NewProduceRequestTopicPartition()
+		partition.Records = b.AppendTo(nil)
+		binary.BigEndian.PutUint32(partition.Records[17:],
+			crc32.Checksum(partition.Records[21:], crc32.MakeTable(crc32.Castagnoli)))
+		topic := kmsg.NewProduceRequestTopic()
+		topic.Topic, topic.Partitions = name, append(topic.Partitions, partition)
+		request := kmsg.NewPtrProduceRequest()
+		request.Acks, request.TimeoutMillis, request.Topics = -1, 1000, append(request.Topics, topic)
+		answer, err := client.Broker(0).Request(t.Context(), request)
+		if err != nil || answer.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode != 0 {
+			t.Fatal(answer, err)
+		}
+	}
+	for topic, st := range map[string]*store.Store{s.commands: s.hostStore, s.events: s.gatewayStore} {
+		s.passes(st, topic)
+	}
+	p := s.Payment("one", 700, start+20)
+	s.must(s.Prepare(p))
+	s.must(s.Confirm(s.Bob, p))
+	if host, gateway := s.host.Ignored(), s.gateway.Ignored(); host != 1 || gateway != 1 {
+		t.Errorf("%d and %d values were ignored", host, gateway)
+	}
+	if a := s.audit(); a.Events != 2 {
+		t.Errorf("%d events", a.Events)
 	}
 }
