@@ -6,11 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"path/filepath"
-	"strconv"
-
-	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
@@ -138,19 +133,4 @@ func (c *ledgerConfig) opening(g *chain.Genesis) ([]ledger.Balance, error) {
 		all = append(all, ledger.Balance{Account: o.Account, Asset: asset.Asset, Amount: amount})
 	}
 	return all, nil
-}
-
-// startBroker runs a broker on loopback that keeps its topics in the data folder. It accepts
-// clients with a certificate of the network's authority.
-func startBroker(c *ledgerConfig, tls *tls.Config) (*kfake.Cluster, error) {
-	_, text, err := net.SplitHostPort(c.Kafka.Bootstrap)
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		return nil, fmt.Errorf("port %q: %w", text, errConfig)
-	}
-	return kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.TLS(tls),
-		kfake.DataDir(filepath.Join(string(c.Node.Data), "broker")))
 }
