@@ -30,6 +30,7 @@ const (
 	queueLength = 1024 // commands that wait in line
 	batchLength = 256  // commands in one transaction
 	pageLength  = 256  // events in one read
+	dueLength   = 1024 // custodies returned in one transaction: each has a packet
 )
 
 // Options make a Book. Charter, Opening and Signer are required.
@@ -126,8 +127,8 @@ func (b *Book) Close() error {
 // Charter is what the rules rest on, for whoever authenticates commands for Update.
 func (b *Book) Charter() *ledger.Charter { return &b.charter }
 
-// Update runs fn in one transaction at one ledger time, after whatever has expired was
-// returned, and returns nil when its effects are durable. fn authenticates commands before it
+// Update runs fn in one transaction at one ledger time, after what has expired was returned (B6),
+// and returns nil when its effects are durable. fn authenticates commands before it
 // applies them, must not wait, and may run more than once; its error undoes everything. Other
 // errors are the store's.
 func (b *Book) Update(ctx context.Context, fn func(*Batch) error) error {

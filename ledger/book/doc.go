@@ -12,7 +12,8 @@
 //	B3  what an asset's accounts and custody hold together is what the opening issued
 //	B4  events are numbered from 1 without a gap, and a custody ends at most once
 //	B5  the ledger's time never goes back, not over a restart, and what it was told is stored
-//	B6  custodies whose expiry has come are returned before any command is looked at
+//	B6  custodies whose expiry has come are returned before any command is looked at; of very many,
+//	    as many as one transaction takes, and until the next ones nobody can confirm the others
 //
 // It refuses to sign (a port does), to make or destroy money after the opening, and to keep
 // two ledgers in one database. Source: architecture.md "Time"; ILP RFC 22; the journal is the

@@ -86,6 +86,58 @@ func TestExpiryWhileDown(t *testing.T) {
 	})
 }
 
+// B6: however many expire at once, a transaction returns a bounded number of them: else a ledger
+// that was down could never start again for want of memory. Nobody confirms one that waits.
+func TestManyExpireAtOnce(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, dsn string) {
+		h := newHouse(t, dsn)
+		const many, most = 1500, 1024
+		var last ledgertest.Payment
+		err := h.book.Update(t.Context(), func(b *book.Batch) error {
+			for i := range many {
+				last = h.Payment(fmt.Sprint(i), 1, start+20)
+				if i == many-1 {
+					last.Subject.Fields.Expiry++ // so it is returned last
+				}
+				last.Subject.Fields.Asset = h.Free
+				prepare := h.Sign(h.Alice, &ledger.Prepare{Subject: last.Subject})
+				if _, err := b.Apply(prepare); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := h.options()
+		o.Sweep = time.Hour
+		returned := 0
+		o.Publish = func(*store.Tx, ledger.Receipt) error {
+			returned++
+			return nil
+		}
+		h.reopen(o, false)
+		h.clock.ms.Store((start + 21) * 1000)
+		for _, want := range []int{most, many - most, 0} {
+			returned = 0
+			err := h.book.Update(t.Context(), func(b *book.Batch) error {
+				_, err := b.Apply(h.Confirm(h.Bob, last))
+				if code := cypherlink.ErrorCode(err); returned == most && code != ledger.CodeExpired {
+					t.Errorf("a confirm of one that waits: %v", err)
+				}
+				return nil
+			})
+			if err != nil || returned != want {
+				t.Fatalf("%d are returned, want %d, %v", returned, want, err)
+			}
+		}
+		if a := h.audit(); a.Events != 2*many || a.Custodies[h.ID(last)] != ledger.Returned {
+			t.Fatalf("%d events, the last custody is %s", a.Events, a.Custodies[h.ID(last)])
+		}
+	})
+}
+
 func TestOpening(t *testing.T) {
 	tests := []struct {
 		name string

@@ -74,11 +74,12 @@ func receiptOf(record []byte) (ledger.Receipt, error) {
 	return receipt, nil
 }
 
-// readDue lists the prepared custodies whose expiry has come, in the order of their return.
+// readDue lists the prepared custodies whose expiry has come, in the order of their return, at
+// most dueLength.
 func readDue(r *store.Reader, nowMS int64) ([]ledger.CustodyID, error) {
 	var due []ledger.CustodyID
 	for row := range r.Query(`SELECT id FROM book_custodies
-		WHERE state = 1 AND expiry <= $1 ORDER BY expiry, id`, nowMS/1000) {
+		WHERE state = 1 AND expiry <= $1 ORDER BY expiry, id LIMIT $2`, nowMS/1000, dueLength) {
 		var id []byte
 		if err := row.Scan(&id); err != nil {
 			return nil, err

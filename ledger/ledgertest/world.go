@@ -101,7 +101,7 @@ func (w *World) Registered() []Actor {
 	return append([]Actor{w.Alice, w.Bob, w.Mallory, w.Operator}, w.Validators...)
 }
 
-// Charter is the ledger's.
+// Charter is the ledger's, with a memory, as a network's is.
 func (w *World) Charter() ledger.Charter {
 	keys := Keys{}
 	for _, a := range w.Registered() {
@@ -114,6 +114,7 @@ func (w *World) Charter() ledger.Charter {
 	return ledger.Charter{
 		Network: w.Network, Ledger: w.Ledger, MinExpiry: w.MinExpiry, Keys: keys,
 		Policies: map[cypherlink.Asset]validator.Policy{w.Asset: policy, w.Free: {}},
+		Verifier: cosi.Remembering(),
 	}
 }
 
