@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/klauspost/compress/snappy"
@@ -32,12 +33,83 @@ func startBroker(c *ledgerConfig, tls *tls.Config) (*kfake.Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("port %q: %w", text, errConfig)
 	}
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.TLS(tls),
-		kfake.DataDir(filepath.Join(string(c.Node.Data), "broker")))
-	if err == nil {
-		guard(broker)
+	return guarded(tls, kfake.Ports(port), kfake.DataDir(filepath.Join(string(c.Node.Data), "broker")))
+}
+
+// guarded starts a broker behind its guards, in the clear without a TLS configuration.
+func guarded(t *tls.Config, options ...kfake.Opt) (*kfake.Cluster, error) {
+	listen := func(network, address string) (net.Listener, error) {
+		l, err := net.Listen(network, address) //nolint:noctx // kfake's signature
+		if err == nil && t != nil {
+			l = tls.NewListener(l, t)
+		}
+		return &framed{l}, err
 	}
-	return broker, err
+	c, err := kfake.NewCluster(append(options, kfake.NumBrokers(1), kfake.ListenFn(listen))...)
+	if err == nil {
+		guard(c)
+	}
+	return c, err
+}
+
+// errFrame means that a request is none that the broker takes.
+var errFrame = errors.New("not a request for this broker")
+
+const (
+	minFrame = 8       // kind, version and number of a request
+	maxFrame = 8 << 20 // several batches
+)
+
+// framed lets requests through to the broker, which makes room for 4 GiB if a frame says so, and
+// panics at a kind that it does not know.
+type framed struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l *framed) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &frames{Conn: c}, nil
+}
+
+// frames is a connection that ends with the first frame that is no request.
+type frames struct {
+	net.Conn
+	head  [6]byte // length and kind of a frame
+	ahead []byte  // of head, not read yet
+	rest  int     // of the frame, behind head
+}
+
+// Read implements net.Conn.
+func (f *frames) Read(p []byte) (n int, err error) {
+	if len(f.ahead) == 0 && f.rest == 0 {
+		if _, err := io.ReadFull(f.Conn, f.head[:]); err != nil {
+			return 0, err
+		}
+		size, kind := binary.BigEndian.Uint32(f.head[:]), binary.BigEndian.Uint16(f.head[4:])
+		if size < minFrame || size > maxFrame || !served(kmsg.Key(kind)) { //nolint:gosec // its bits
+			return 0, fmt.Errorf("%d bytes of kind %d: %w", size, kind, errFrame)
+		}
+		f.ahead, f.rest = f.head[:], int(size)-2
+	}
+	if n = copy(p, f.ahead); n > 0 {
+		f.ahead = f.ahead[n:]
+		return n, nil
+	}
+	n, err = f.Conn.Read(p[:min(len(p), f.rest)])
+	f.rest -= n
+	return n, err
+}
+
+// served tells whether anybody may ask for it: nobody deletes or changes a topic, since nobody who
+// may write to one is the operator.
+func served(k kmsg.Key) bool {
+	operators := []kmsg.Key{
+		kmsg.DeleteTopics, kmsg.DeleteRecords, kmsg.CreatePartitions, kmsg.AlterConfigs,
+		kmsg.IncrementalAlterConfigs, kmsg.AlterPartitionAssignments, kmsg.WriteTxnMarkers,
+	}
+	return kmsg.RequestForKey(k.Int16()) != nil && !slices.Contains(operators, k)
 }
 
 // errBatch means that a batch of records is not what its header says.
@@ -57,8 +129,7 @@ const (
 // guard makes the broker refuse what Apache Kafka refuses, and it takes as it is: batches whose
 // records are not those that their header counts. kafka-go, which reads them in every host and
 // gateway, stops at some for ever, and panics or takes memory without bound at others. Compressed
-// batches are stored uncompressed. Nobody deletes or changes a topic: nobody who may write to one
-// is the operator.
+// batches are stored uncompressed.
 func guard(c *kfake.Cluster) {
 	last := &kmsg.ProduceRequest{}
 	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -74,15 +145,6 @@ func guard(c *kfake.Cluster) {
 		}
 		return nil, nil, false
 	})
-	for _, key := range []kmsg.Key{
-		kmsg.DeleteTopics, kmsg.DeleteRecords, kmsg.CreatePartitions, kmsg.AlterConfigs,
-		kmsg.IncrementalAlterConfigs,
-	} {
-		c.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
-			c.KeepControl()
-			return nil, fmt.Errorf("a topic stays as it is: %w", kerr.TopicAuthorizationFailed), true
-		})
-	}
 }
 
 // normal stores every batch in the request uncompressed, or reports errBatch.

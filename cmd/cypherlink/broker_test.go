@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,12 +31,11 @@ const brokerTopic = "topic"
 
 func newBroker(t *testing.T) *broker {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(0), kfake.SeedTopics(1, brokerTopic))
+	c, err := guarded(nil, kfake.Ports(0), kfake.SeedTopics(1, brokerTopic))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	guard(c)
 	b := &broker{t: t, addrs: c.ListenAddrs()}
 	b.client = b.dial()
 	return b
@@ -204,6 +205,55 @@ func TestTheBrokerRefusesWhatNobodyCanRead(t *testing.T) {
 		t.Fatal(kerr.ErrorForCode(code))
 	}
 	if got := b.values(2); got[0] != "one" || got[1] != "two" {
+		t.Errorf("%q", got)
+	}
+}
+
+// No frame ends the broker: neither one of a kind that nobody knows, nor one that says it is 4 GiB
+// long, nor nonsense in a request of any kind and version.
+func TestTheBrokerOutlivesEveryFrame(t *testing.T) {
+	b := newBroker(t)
+	send := func(frame []byte) {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", b.addrs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Millisecond))
+		_, _ = conn.Write(frame)
+		_, _ = conn.Read(make([]byte, 4)) // an answer, or the end
+		_ = conn.Close()
+	}
+	frame := func(size uint32, kind, version uint16, body []byte) []byte {
+		f := binary.BigEndian.AppendUint32(nil, size)
+		f = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(f, kind), version)
+		return append(append(f, 0, 0, 0, 1, 0xff, 0xff), body...)
+	}
+	whole := func(kind, version uint16, body []byte) []byte {
+		return frame(uint32(10+len(body)), kind, version, body)
+	}
+	send(frame(math.MaxUint32, 0, 0, nil))
+	send(frame(0, 0, 0, nil))
+	send(frame(4, 9999, 0, nil))
+	nonsense := [][]byte{nil, make([]byte, 200), bytes.Repeat([]byte{0xff}, 200), bytes.Repeat([]byte{0x7f}, 200)}
+	if testing.Short() {
+		nonsense = nonsense[:2]
+	}
+	var all sync.WaitGroup
+	for _, version := range []uint16{0, 4, 9, math.MaxInt16, math.MaxUint16} {
+		for kind := range uint16(100) {
+			all.Go(func() {
+				for _, body := range nonsense {
+					send(whole(kind, version, body))
+				}
+			})
+		}
+		all.Wait()
+	}
+	send(whole(9999, 0, make([]byte, 20)))
+	if code := b.produce(batchOf(1, 0, recordOf(0, "after"))); code != 0 {
+		t.Fatal(kerr.ErrorForCode(code))
+	}
+	if got := b.values(1); got[0] != "after" {
 		t.Errorf("%q", got)
 	}
 }
