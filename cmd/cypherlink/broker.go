@@ -21,8 +21,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// startBroker runs a broker on loopback that keeps its topics in the data folder. It accepts
-// clients with a certificate of the network's authority, and of them only what a broker of Apache
+// startBroker runs a broker on loopback that keeps its topics in the data folder, and has on disk
+// what it has acknowledged: a host forgets what it has published, and a gateway what it has sent.
+// It accepts clients with a certificate of the network's authority, and of them only what a broker of Apache
 // Kafka accepts of clients that may read and write.
 func startBroker(c *ledgerConfig, tls *tls.Config) (*kfake.Cluster, error) {
 	_, text, err := net.SplitHostPort(c.Kafka.Bootstrap)
@@ -33,7 +34,8 @@ func startBroker(c *ledgerConfig, tls *tls.Config) (*kfake.Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("port %q: %w", text, errConfig)
 	}
-	return guarded(tls, kfake.Ports(port), kfake.DataDir(filepath.Join(string(c.Node.Data), "broker")))
+	return guarded(tls, kfake.Ports(port), kfake.SyncWrites(),
+		kfake.DataDir(filepath.Join(string(c.Node.Data), "broker")))
 }
 
 // guarded starts a broker behind its guards, in the clear without a TLS configuration.
