@@ -62,6 +62,7 @@ func New[M Member](
 	if err != nil {
 		return nil, err
 	}
+	charter.Verifier = nil // a command is handed in once, and its verdicts are the members' business
 	if n := len(genesis.File().KeyBlock.Members); len(members) != n {
 		return nil, fmt.Errorf("%d members, the committee has %d: %w", len(members), n, ErrOptions)
 	}
