@@ -93,10 +93,24 @@ func (d *demo) play() (err error) {
 	if err := d.perform(); err != nil {
 		return err
 	}
-	if err := d.finish(); err != nil || !d.command.Serve {
+	if err := d.finish(); err != nil {
+		return err
+	}
+	if err := d.unexpected(); err != nil || !d.command.Serve {
 		return err
 	}
 	return d.serve()
+}
+
+// unexpected is why the payment did not settle, if nobody was made silent.
+func (d *demo) unexpected() error {
+	switch {
+	case d.payment.Status == payment.StatusSettled || d.command.Fail != 0:
+		return nil
+	case d.payment.Status == payment.StatusRejected:
+		return refusal{d.payment.Refusal}
+	}
+	return d.payment.Refusal
 }
 
 // serve keeps the network up until the session is ended.

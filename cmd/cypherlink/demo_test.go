@@ -160,6 +160,7 @@ func TestDemoRefusesBadInput(t *testing.T) {
 		{"too many digits after the point", "2000.00", "2000.001", "CH20"},
 		{"a bank that is not in the network", "CYPBCNBJXXX", "DEUTDEFFXXX", "RC04"},
 		{"no amount", "2000.00", "0.00", "AM01"},
+		{"an account that the paid bank does not keep", creditorCN, creditorCN + "0", "AC01"},
 		{"a document type", "<Document", "<!DOCTYPE x><Document", "FF01"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
