@@ -26,7 +26,6 @@ func script(t *testing.T, name, dir string) {
 	// not the test's own context: down is the last thing that a test does
 	ctx, cancel := context.WithTimeout(context.Background(), scriptWithin)
 	defer cancel()
-	//nolint:gosec // one of the project's own
 	out, err := exec.CommandContext(ctx, filepath.Join("..", "..", "deploy", "local", name), dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, out)
@@ -109,7 +108,6 @@ func slowly(t *testing.T) {
 	}
 	bin := t.TempDir()
 	for name, script := range map[string]string{"true": "sleep 0.4", "nohup": "sleep 0.2; exec " + nohup + ` "$@"`} {
-		//nolint:gosec // it is run
 		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
