@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"maps"
 	"net/http"
@@ -51,33 +52,55 @@ func up(t *testing.T, dir string) map[string]string {
 	return env
 }
 
-// posted posts pay.json to Bank A, and wants it taken.
+// posted posts pay.json and pay.xml to Bank A, and wants them taken. The same certificate opens the
+// other APIs and the broker.
 func posted(t *testing.T, dir string, env map[string]string, key string) {
 	t.Helper()
-	tls, err := tlsFiles{
+	config, err := tlsFiles{
 		Cert: path(env["CLIENT_CERT"]), Key: path(env["CLIENT_KEY"]), CA: path(env["CA_CERT"]),
 	}.config()
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tls}, Timeout: readyWithin}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}, Timeout: readyWithin}
 	defer client.CloseIdleConnections()
-	body, err := os.Open(filepath.Join(dir, "pay.json"))
+	for _, tt := range []struct {
+		file, kind, url string
+		status          int
+	}{
+		{"pay.json", "application/json", env["API_BANK_A"] + "/v1/payments", http.StatusAccepted},
+		{"pay.xml", "application/xml", env["API_BANK_A"] + "/v1/iso20022", http.StatusAccepted},
+		{"", "", env["API_BANK_B"] + "/healthz", http.StatusOK},
+		{"", "", env["API_CLEARING"] + "/healthz", http.StatusOK},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tt.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.file != "" {
+			request.Method = http.MethodPost
+			if request.Body, err = os.Open(filepath.Join(dir, tt.file)); err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", tt.kind)
+		}
+		if tt.file == "pay.json" {
+			request.Header.Set("Idempotency-Key", key)
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil || answer.StatusCode != tt.status {
+			t.Errorf("%s %s: %s, %v", tt.url, tt.file, answer.Status, err)
+		}
+	}
+	broker, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", env["KAFKA_BOOTSTRAP"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, env["API_BANK_A"]+"/v1/payments", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Idempotency-Key", key)
-	answer, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusAccepted {
-		t.Errorf("pay.json: %s, %v", answer.Status, err)
+	if err := broker.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
