@@ -32,6 +32,7 @@ const (
 	genesisName = "genesis.json"
 	configName  = "config.json"
 	dataName    = "data"
+	draftName   = "draft"
 )
 
 // Run creates keys, genesis and configuration, or says that they are there.
@@ -58,12 +59,40 @@ type builder struct {
 	api     map[string]string // of the REST APIs, by folder
 }
 
-// createNetwork makes everything below dir. genesis.json is written last: a folder that has it
-// is whole.
+// createNetwork makes everything below dir. genesis.json comes last: a folder that has it is
+// whole. What an attempt that was broken off has left was never used, and is thrown away.
 func createNetwork(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(dir, dirMode); err != nil {
+	draft := filepath.Join(dir, draftName)
+	if err := os.RemoveAll(draft); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(draft, dirMode); err != nil {
+		return err
+	}
+	if err := draftNetwork(ctx, draft); err != nil {
+		return err
+	}
+	all, err := os.ReadDir(draft)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Name() == genesisName {
+			continue
+		}
+		if err := os.Rename(filepath.Join(draft, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(filepath.Join(draft, genesisName), filepath.Join(dir, genesisName)); err != nil {
+		return err
+	}
+	return os.Remove(draft)
+}
+
+// draftNetwork makes everything in a folder that is empty. What refers to a file does so from where
+// it lies itself, so the whole may be moved.
+func draftNetwork(ctx context.Context, dir string) error {
 	de, _ := rules.DigitalEuro()
 	dcep, _ := rules.DigitalYuan()
 	setDE, err := rules.Compile(de)
