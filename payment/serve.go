@@ -277,19 +277,22 @@ func (c *Connect) attend(ctx context.Context, l *live) error {
 	}
 }
 
-// newest is what the notes say last, nil if they only move the time at which to wake; without
-// notes that time has come.
+// newest is the furthest that the notes say, nil if they only move the time at which to wake;
+// without notes that time has come. What is told last may have been read first.
 func newest(notes []note, wake time.Time) (Input, time.Time) {
 	if len(notes) == 0 {
 		return Tick{}, wake
 	}
 	var in Input
+	furthest := connector.Pending
 	for _, n := range notes {
 		if n.wake != nil {
 			wake = *n.wake
 		}
-		for _, moves := range n.inputs {
-			in = moves
+		for _, told := range n.inputs {
+			if moves, ok := told.(Moves); ok && moves.Outcome >= furthest {
+				in, furthest = moves, moves.Outcome
+			}
 		}
 	}
 	return in, wake
