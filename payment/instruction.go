@@ -106,6 +106,13 @@ func (i *Instruction) check() error {
 			return fault(iso20022.CodeMissing, f.reason, f.pointer, "this gateway needs the field", nil)
 		}
 	}
+	for _, f := range []struct{ text, reason, pointer string }{
+		{i.Asset, "AM03", "/destination/asset"}, {i.Amount, "AM12", "/destination/amount"},
+	} {
+		if len(f.text) > maxText {
+			return fault(iso20022.CodeValue, f.reason, f.pointer, "the text is too long", nil)
+		}
+	}
 	for _, a := range []struct {
 		account         kyc.Account
 		reason, pointer string

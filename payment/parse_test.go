@@ -117,6 +117,14 @@ func TestBadInstructions(t *testing.T) {
 			"a UETR that is none",
 			`"end_to_end_id"`, `"uetr": "x", "end_to_end_id"`, CodeMalformed, "CH21", "/uetr",
 		},
+		{
+			"an asset that is too long to be stored",
+			"DC/EP", strings.Repeat("x", 600), iso20022.CodeValue, "AM03", "/destination/asset",
+		},
+		{
+			"an amount that is too long to be stored",
+			"2000.00", strings.Repeat("1", 600), iso20022.CodeValue, "AM12", "/destination/amount",
+		},
 		{"not UTF-8", "Müller", "M\xffller", CodeMalformed, "FF01", "/debtor/name"},
 		{"trailing text", "\n}", "\n} x", CodeMalformed, "FF01", ""},
 	} {
