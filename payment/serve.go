@@ -126,6 +126,9 @@ func (c *Connect) certify(ctx context.Context, from cypherlink.ParticipantID, bo
 	if err != nil {
 		return nil, malformed(err)
 	}
+	if from != proof.Terms.Payer { // before the signatures, which cost more
+		return nil, refuse(CodeParty, "AGNT", "the terms are of another bank's payment", nil)
+	}
 	if err := c.table.rosters.Verify(proof); err != nil {
 		return nil, refuse(CodeTerms, "DS0B", "the proof does not hold", err)
 	}
