@@ -40,6 +40,8 @@ type Bank struct {
 	// it pays into others.
 	Funding   cypherlink.Asset
 	Connector cypherlink.ParticipantID
+	// Dearest is, for each asset into which the bank pays, the dearest price that it accepts.
+	Dearest map[cypherlink.Asset]connector.Price
 	// Requirements are the bank's own for what it is told about parties, on either side.
 	Requirements *kyc.Requirements
 	// Base and Secret make the addresses at which the bank is paid.
@@ -50,7 +52,7 @@ type Bank struct {
 }
 
 // Valid reports ErrBank unless bank and connector are registered in their roles, the funding
-// asset is known, and every time is positive.
+// asset and those with a price are known, every price is one, and every time is positive.
 func (b *Bank) Valid() error {
 	bank, ok := b.Genesis.Participant(b.ID)
 	if !ok || bank.Role != chain.RoleBank {
@@ -63,6 +65,11 @@ func (b *Bank) Valid() error {
 	if !b.knows(b.Funding) {
 		return fmt.Errorf("funding asset %s is not of the network: %w", b.Funding, ErrBank)
 	}
+	for asset, p := range b.Dearest {
+		if err := p.Rate.Valid(); err != nil || p.Fee < 0 || !b.knows(asset) {
+			return fmt.Errorf("dearest price %+v of %s: %w", p, asset, ErrBank)
+		}
+	}
 	if err := b.Requirements.Valid(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBank, err)
 	}
@@ -73,6 +80,16 @@ func (b *Bank) Valid() error {
 		return fmt.Errorf("patience %+v: %w", p, ErrBank)
 	}
 	return nil
+}
+
+// accepts tells whether the bank pays that much for what the quote delivers.
+func (b *Bank) accepts(q *connector.Quote) bool {
+	dearest, ok := b.Dearest[q.Destination.Asset]
+	if !ok {
+		return false
+	}
+	most, err := dearest.Source(q.Destination.Amount)
+	return err == nil && q.Source.Amount <= most
 }
 
 func (b *Bank) knows(asset cypherlink.Asset) bool {

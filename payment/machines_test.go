@@ -160,6 +160,39 @@ func TestAHoldThatIsTooLongEndsThePayment(t *testing.T) {
 	}
 }
 
+// TestADearQuoteEndsThePayment: the dearest price is accepted, a cent more is not, and no price is
+// accepted for an asset without one.
+func TestADearQuoteEndsThePayment(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		fee     cypherlink.Amount
+		without bool
+		want    Status
+	}{
+		{"the dearest price", 1_00, false, StatusNegotiating},
+		{"a cent more", 1_01, false, StatusRejected},
+		{"no price", 1_00, true, StatusRejected},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScene(t, newNetwork(t, nil))
+			if tt.without {
+				clear(s.out.bank.Dearest)
+			}
+			e := s.tell(GotSetup{s.setup(only[AskSetup](t, s.instruct()))})
+			s.tell(GotQuote{s.quote(s.a.id(), only[AskQuote](t, e).Request, func(q *connector.Quote) {
+				q.Source.Amount += tt.fee - q.Price.Fee
+				q.Price.Fee = tt.fee
+			})})
+			if s.out.Status() != tt.want {
+				t.Fatalf("%s %+v", s.out.Status(), s.out.ended)
+			}
+			if tt.want == StatusRejected && s.out.ended.Refusal.Reason != "AM02" {
+				t.Errorf("%+v", s.out.ended.Refusal)
+			}
+		})
+	}
+}
+
 // TestNoCancelOnceTheCustodyMayBe: after the connector has begun, no time and no refusal ends
 // the payment; only the ledgers do.
 func TestNoCancelOnceTheCustodyMayBe(t *testing.T) {

@@ -220,6 +220,9 @@ func (n *network) bank(of *player) *Bank {
 		Genesis: n.genesis, ID: of.id(), Funding: assetDE(), Connector: n.clearing.id(),
 		Requirements: n.requirements, Base: n.addressOf, Secret: n.secretOfB,
 		Margins: n.margins, Patience: n.patience(),
+		Dearest: map[cypherlink.Asset]connector.Price{
+			assetDCEP(): {Rate: cypherlink.Rate{Num: 2, Den: 1}, Fee: 1_00},
+		},
 	}
 	if of != n.b {
 		b.Base = "private.cl.de.other"

@@ -296,6 +296,9 @@ func (o *Outgoing) quoted(now time.Time, in GotQuote) ([]Fact, error) {
 	case time.Duration(q.SourceHold)*time.Second > o.bank.Margins.MaxHold:
 		return []Fact{Ended{StatusRejected, refuse(
 			CodeRoute, "TM01", "the connector wants the money held for too long", nil)}}, nil
+	case !o.bank.accepts(q):
+		return []Fact{Ended{StatusRejected, refuse(
+			CodeQuote, "AM02", "the connector's price is above what this bank pays", nil)}}, nil
 	}
 	draft, err := o.draft(now, in.Quote)
 	if err != nil {

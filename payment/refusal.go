@@ -40,7 +40,8 @@ const (
 	CodeCompliance cypherlink.Code = "compliance_refused"
 	// CodeTerms: the terms are not what was asked for, or not those that were signed.
 	CodeTerms cypherlink.Code = "terms_differ"
-	// CodeQuote: the quote is unknown, expired or used, or the terms are not what was quoted.
+	// CodeQuote: the quote is unknown, expired, used, or dearer than the bank accepts, or the
+	// terms are not what was quoted.
 	CodeQuote cypherlink.Code = "quote_unusable"
 	// CodeVerdict: the Validators of an asset do not approve.
 	CodeVerdict cypherlink.Code = "verdict_negative"

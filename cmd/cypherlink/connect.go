@@ -10,6 +10,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/api"
+	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ilp"
 	"github.com/cypherlink/cypherlink/kyc"
 	"github.com/cypherlink/cypherlink/payment"
@@ -27,6 +28,8 @@ type connectConfig struct {
 	// which it pays into others.
 	Funding   assetName                `json:"funding"`
 	Connector cypherlink.ParticipantID `json:"connector"`
+	// Dearest are the dearest prices at which the bank pays from its funding into others.
+	Dearest []priceConfig `json:"dearest_prices"`
 	// Address is the ILP address below which the bank is paid; Secret is a file of 32 bytes
 	// in lower-case hexadecimal, from which its addresses are made.
 	Address string `json:"ilp_address"`
@@ -113,11 +116,21 @@ func (c *connectConfig) bank(k *keys) (*payment.Bank, error) {
 	}
 	b := &payment.Bank{
 		Genesis: k.genesis, ID: k.self.ID, Funding: funding.Asset, Connector: c.Connector,
+		Dearest:      map[cypherlink.Asset]connector.Price{},
 		Requirements: &kyc.Requirements{List: list, Hit: 900, Full: 950, Close: 850},
 		Patience: payment.Patience{
 			Negotiate: time.Duration(c.Negotiate), Approve: time.Duration(c.Approve),
 			Resend: time.Duration(c.Margins.Resend),
 		},
+	}
+	dearest, err := pricesOf(c.Dearest, k)
+	if err != nil {
+		return nil, err
+	}
+	for pair, price := range dearest {
+		if pair[0] == funding.Asset {
+			b.Dearest[pair[1]] = price
+		}
 	}
 	if b.Margins, err = c.Margins.margins(k.genesis, funding.Asset.Ledger, k.genesis.Chain()); err != nil {
 		return nil, err

@@ -66,7 +66,7 @@ func newConnector(
 			err = errors.Join(err, i.Close())
 		}
 	}()
-	prices, err := c.prices(i.keys)
+	prices, err := pricesOf(c.Prices, i.keys)
 	if err != nil {
 		return nil, err
 	}
@@ -100,9 +100,9 @@ func (p *connectorProcess) Run(ctx context.Context) error {
 // prices are fixed by configuration. It implements payment.Prices.
 type prices map[[2]cypherlink.Asset]connector.Price
 
-func (c *connectorConfig) prices(k *keys) (prices, error) {
+func pricesOf(configured []priceConfig, k *keys) (prices, error) {
 	all := prices{}
-	for _, p := range c.Prices {
+	for _, p := range configured {
 		from, err := p.From.find(k.genesis)
 		if err != nil {
 			return nil, err

@@ -274,6 +274,10 @@ func (b *builder) institution(folder string, peers ...string) (institutionConfig
 
 func (b *builder) banks() error {
 	validators := []string{folderVoteDE, folderVoteDCEP}
+	de, dcep := assetDE(), assetDCEP()
+	dearest := []priceConfig{{ // a twentieth above the clearing bank's
+		From: assetName{de.Ledger, de.Code}, To: assetName{dcep.Ledger, dcep.Code}, Num: 19, Den: 10, Fee: "1.05",
+	}}
 	for _, bank := range []struct {
 		folder, other, address string
 		funding                cypherlink.Asset
@@ -297,7 +301,7 @@ func (b *builder) banks() error {
 		err = b.write(bank.folder, connectConfig{
 			institutionConfig: common, Funding: assetName{bank.funding.Ledger, bank.funding.Code},
 			Connector: b.by[folderClearing].ID, Address: bank.address, Secret: "ilp.secret",
-			Customers: bank.customers, Screening: []string{},
+			Dearest: dearest, Customers: bank.customers, Screening: []string{},
 			Negotiate: jsonDuration(10 * time.Second), Approve: jsonDuration(5 * time.Second),
 		})
 		if err != nil {
