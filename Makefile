@@ -40,7 +40,7 @@ bench: ## every benchmark
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	@go list ./... | while read -r p; do \
-	  go test -list '^Fuzz' "$$p" | grep '^Fuzz' | while read -r f; do \
+	  go test -list '^Fuzz' "$$p" | { grep '^Fuzz' || true; } | while read -r f; do \
 	    echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) "$$p" </dev/null; done; done
 
 vuln: $(GOVULNCHECK) $(VULNDB) ## known vulnerabilities, by an offline database
