@@ -2,7 +2,6 @@ package connector
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"maps"
 
@@ -101,7 +100,7 @@ func kindName(ev Event) string {
 // sequences.
 func (e *Engine[M]) restore(ctx context.Context) error {
 	return e.Store.Update(ctx, func(tx *store.Tx) error {
-		epoch, err := nextEpoch(tx)
+		epoch, err := tx.Count(epochRecord)
 		if err != nil {
 			return err
 		}
@@ -176,18 +175,4 @@ func (e *Engine[M]) History(ctx context.Context, terms cypherlink.Hash) ([]Event
 		return err
 	})
 	return log, err
-}
-
-// nextEpoch counts a start.
-func nextEpoch(tx *store.Tx) (uint64, error) {
-	b, err := tx.Get(epochRecord)
-	if err != nil {
-		return 0, err
-	}
-	var epoch uint64
-	if len(b) == 8 {
-		epoch = binary.BigEndian.Uint64(b)
-	}
-	epoch++
-	return epoch, tx.Put(epochRecord, binary.BigEndian.AppendUint64(nil, epoch))
 }

@@ -2,7 +2,6 @@ package payment
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -82,7 +81,7 @@ func (c *Connect) restore(ctx context.Context) ([]*live, error) {
 	var open []*live
 	err := c.Store.Update(ctx, func(tx *store.Tx) error {
 		open = nil
-		epoch, err := nextEpoch(tx)
+		epoch, err := tx.Count(epochRecord)
 		if err != nil {
 			return err
 		}
@@ -137,20 +136,6 @@ func (c *Connect) restoreOne(tx *store.Tx, stream string) (*live, error) {
 		c.enlist(l, l.machine.drafted.Terms.Hash(), custodies[:]...)
 	}
 	return l, nil
-}
-
-// nextEpoch counts a start.
-func nextEpoch(tx *store.Tx) (uint64, error) {
-	b, err := tx.Get(epochRecord)
-	if err != nil {
-		return 0, err
-	}
-	var epoch uint64
-	if len(b) == 8 {
-		epoch = binary.BigEndian.Uint64(b)
-	}
-	epoch++
-	return epoch, tx.Put(epochRecord, binary.BigEndian.AppendUint64(nil, epoch))
 }
 
 var errNone = errors.New("no such payment")

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -116,4 +117,26 @@ func (t *Tx) Put(name string, value []byte) error {
 		return fmt.Errorf("put %s: %w", name, err)
 	}
 	return nil
+}
+
+// Count adds one to the counter in the record of that name and returns it; the first is 1. A
+// record that is no counter is ErrMisuse: to begin again would give numbers out twice.
+func (t *Tx) Count(name string) (uint64, error) {
+	b, err := t.Get(name)
+	if err != nil {
+		return 0, err
+	}
+	var n uint64
+	switch len(b) {
+	case 0:
+		if b != nil {
+			return 0, fmt.Errorf("count %s: empty record: %w", name, ErrMisuse)
+		}
+	case 8:
+		n = binary.BigEndian.Uint64(b)
+	default:
+		return 0, fmt.Errorf("count %s: record of %d bytes: %w", name, len(b), ErrMisuse)
+	}
+	n++
+	return n, t.Put(name, binary.BigEndian.AppendUint64(nil, n))
 }

@@ -204,3 +204,29 @@ func TestRecords(t *testing.T) {
 		})
 	})
 }
+
+// A counter gives no number twice: what is in its record and is none is not taken for zero.
+func TestCount(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, dsn string) {
+		s := storetest.Open(t, dsn)
+		for want := uint64(1); want < 4; want++ {
+			update(t, s, func(tx *store.Tx) error {
+				n, err := tx.Count("starts")
+				if n != want {
+					t.Errorf("%d, want %d", n, want)
+				}
+				return err
+			})
+		}
+		for _, damaged := range []string{"", "\x00", "\x00\x00\x00\x00\x00\x00\x00\x00\x01"} {
+			update(t, s, put("starts", damaged))
+			err := s.Update(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Count("starts")
+				return err
+			})
+			if !errors.Is(err, store.ErrMisuse) {
+				t.Errorf("%x: %v", damaged, err)
+			}
+		}
+	})
+}
