@@ -14,8 +14,7 @@ type Cursor uint64
 type Receipt struct {
 	Ledger  cypherlink.LedgerID
 	Custody Custody
-	// Sequence is the ledger's own number of the event that led to this state: from 1, without
-	// a gap between two events.
+	// Sequence is the ledger's own number of the event that led to this state: from 1, ascending.
 	Sequence uint64
 	// TimeMS is the ledger's time of that event, in milliseconds since 1970, UTC.
 	TimeMS int64

@@ -31,7 +31,8 @@ func readEvidence(g *chain.Genesis, id cypherlink.LedgerID, evidence []byte) (St
 			return Statement{}, fmt.Errorf("evidence of an absent custody: %w", ErrReceipt)
 		}
 		s.Chain = e
-		s.Receipt.Custody, s.Receipt.TimeMS = e.Event.Custody, e.Event.TimeMS
+		s.Receipt.Custody, _ = e.Event.Custody() // DecodeEvidence has seen one
+		s.Receipt.TimeMS = e.Event.TimeMS
 		s.Receipt.Sequence = e.Index + 1
 	} else {
 		record, err := ledger.DecodeRecord(evidence)

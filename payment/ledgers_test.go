@@ -85,7 +85,7 @@ func (b *blocks) attest(r ledger.Receipt) []byte {
 	if r.Custody.State == ledger.Absent {
 		return nil // payments keep none of it
 	}
-	event := &state.Event{Height: b.qc.Tuple.Height + 1, TimeMS: r.TimeMS, Custody: r.Custody}
+	event := &state.Event{Height: b.qc.Tuple.Height + 1, TimeMS: r.TimeMS, Fact: state.CustodyFact{Custody: r.Custody}}
 	b.leaves = append(b.leaves, merkle.Leaf(event.Encode()))
 	roots := chain.Roots{Feed: merkle.Root(b.leaves), FeedSize: uint64(len(b.leaves))}
 	c := b.network.committee

@@ -92,7 +92,12 @@ func (e *Evidence) readEvent(r *wire.Reader) {
 		r.Fail(err)
 		return
 	}
-	e.Event, e.Custody = event, event.Custody.ID
+	custody, ok := event.Custody()
+	if !ok {
+		r.Fail(fmt.Errorf("an event of no custody: %w", ErrEvidence))
+		return
+	}
+	e.Event, e.Custody = event, custody.ID
 }
 
 func (e *Evidence) readAbsent(r *wire.Reader) {
@@ -202,7 +207,7 @@ func (v *Verifier) Statement(evidence []byte) (Statement, error) {
 		return Statement{}, fmt.Errorf("event %d: %w: %w", e.Index, ErrEvidence, err)
 	}
 	s.Height = e.Event.Height
-	s.Receipt.Custody = e.Event.Custody
+	s.Receipt.Custody, _ = e.Event.Custody() // DecodeEvidence has seen one
 	s.Receipt.Sequence, s.Receipt.TimeMS = e.Index+1, e.Event.TimeMS
 	return s, nil
 }

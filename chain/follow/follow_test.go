@@ -64,7 +64,7 @@ func (c *committee) block(t testing.TB, seconds int64, commands ...*ledger.Signe
 	t.Helper()
 	var txs []*state.Transaction
 	for _, command := range commands {
-		txs = append(txs, state.NewTransaction(command))
+		txs = append(txs, state.NewTransaction(state.Command{Signed: command}))
 	}
 	at := (start + seconds) * 1000
 	built, err := c.state.Build(c.state.Final(), c.state.Header().Height+1, at, txs)
@@ -412,7 +412,7 @@ func TestDivergence(t *testing.T) {
 		w := c.World
 		p := w.Payment("one", 100, start+60)
 		c.block(t, 1, w.Prepare(p))
-		wrong := state.NewTransaction(w.Confirm(w.Bob, w.Payment("none", 1, start+60)))
+		wrong := state.NewTransaction(state.Command{Signed: w.Confirm(w.Bob, w.Payment("none", 1, start+60))})
 		payload := chain.Payload{wrong.Encode()}
 		c.add(t, c.Block(c.qc, (start+2)*1000, payload, c.state.Header().Roots))
 		f, stop := following(t, c.options(state.NewMemory(), c.honest()))

@@ -257,7 +257,7 @@ func (f *Follower) Balance(
 // Standing is the custody as it stands in the final state, without evidence; in state Absent
 // where there is none.
 func (f *Follower) Standing(id ledger.CustodyID) (ledger.Custody, error) {
-	index, err := f.mirror.state.LatestEvent(id)
+	index, err := f.mirror.state.LatestEvent(cypherlink.Hash(id))
 	if errors.Is(err, state.ErrUnknown) {
 		return ledger.Custody{ID: id, State: ledger.Absent}, nil
 	}
@@ -268,7 +268,11 @@ func (f *Follower) Standing(id ledger.CustodyID) (ledger.Custody, error) {
 	if err != nil {
 		return ledger.Custody{}, err
 	}
-	return e.Custody, nil
+	custody, ok := e.Custody()
+	if !ok {
+		return ledger.Custody{}, fmt.Errorf("custody %s: %w", id, errOther)
+	}
+	return custody, nil
 }
 
 // Receipt is the latest one of a custody, with its evidence; of a custody that is not there,
@@ -313,19 +317,20 @@ func proved[T any](ctx context.Context, f *Follower, ask func() (T, error)) (T, 
 	}
 }
 
-// Events yields every final event after the cursor, in order, with its evidence, and then
-// waits for the next one until ctx ends, which ends the sequence without an error.
+// Events yields every final event of a custody after the cursor, in order, with its evidence, and
+// then waits for the next one until ctx ends, which ends the sequence without an error.
 func (f *Follower) Events(ctx context.Context, after ledger.Cursor) iter.Seq2[ledger.Event, error] {
 	return func(yield func(ledger.Event, error) bool) {
 		for next := uint64(after); ; {
 			changed := f.Changed()
 			for end := f.Head().Roots.FeedSize; next < end; next++ {
 				receipt, err := proved(ctx, f, func() (ledger.Receipt, error) { return f.mirror.event(next) })
-				if ctx.Err() != nil {
-					return
-				}
 				event := ledger.Event{Cursor: ledger.Cursor(next + 1), Receipt: receipt}
-				if !yield(event, err) || err != nil {
+				switch {
+				case ctx.Err() != nil:
+					return
+				case errors.Is(err, errOther):
+				case !yield(event, err) || err != nil:
 					return
 				}
 			}

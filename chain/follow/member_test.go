@@ -82,7 +82,7 @@ func TestFollowOverTLS(t *testing.T) {
 func TestSubmit(t *testing.T) {
 	c := newCommittee(t)
 	w := c.World
-	tx := state.NewTransaction(w.Prepare(w.Payment("one", 100, start+60)))
+	tx := state.NewTransaction(state.Command{Signed: w.Prepare(w.Payment("one", 100, start+60))})
 	answer := follow.Outcome{Status: follow.Final, Height: 7}.Encode()
 	m := serve(t, func(_ context.Context, kind uint8, body []byte) ([]byte, error) {
 		call, err := follow.DecodeSubmission(body)

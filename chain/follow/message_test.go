@@ -49,7 +49,7 @@ func messages(t testing.TB) map[byte][][]byte {
 	p := w.Payment("one", 1, start+60)
 	c.block(t, 1, w.Prepare(p))
 	c.block(t, 2)
-	tx := state.NewTransaction(w.Confirm(w.Bob, p))
+	tx := state.NewTransaction(state.Command{Signed: w.Confirm(w.Bob, p)})
 	refusal := &cypherlink.Error{Code: ledger.CodeFunds, Reason: "AM04", Message: "not enough"}
 	return map[byte][][]byte{
 		0: {follow.Submission{WaitMS: follow.MaxWaitMS, Transaction: tx}.Encode()},

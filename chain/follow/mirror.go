@@ -17,6 +17,8 @@ var (
 	// members are faulty than it tolerates, or this copy is damaged. Nothing that follows can
 	// be called final.
 	ErrDiverged = errors.New("follow: the committee's block is not valid here")
+	// errOther means that an event is about no custody.
+	errOther = errors.New("follow: the event is about no custody")
 	// errUnproved means that what was asked for is final, and the proof of it has not come yet.
 	errUnproved = errors.New("follow: not proved yet")
 )
@@ -88,11 +90,15 @@ func (m *mirror) take(b FinalBlock, last bool) error {
 }
 
 // event is the receipt of the event at index, with its evidence; errUnproved if no proof
-// covers it yet. Any goroutine may call it.
+// covers it yet, errOther if it is about no custody. Any goroutine may call it.
 func (m *mirror) event(index uint64) (ledger.Receipt, error) {
 	e, err := m.state.EventAt(index)
 	if err != nil {
 		return ledger.Receipt{}, err
+	}
+	custody, ok := e.Custody()
+	if !ok {
+		return ledger.Receipt{}, errOther
 	}
 	proof, err := m.state.ProofFrom(e.Height)
 	if errors.Is(err, state.ErrUnknown) {
@@ -107,7 +113,7 @@ func (m *mirror) event(index uint64) (ledger.Receipt, error) {
 	}
 	evidence := Evidence{Proof: proof, Event: e, Index: index, Path: path}
 	return ledger.Receipt{
-		Ledger: m.ledger, Custody: e.Custody, Sequence: index + 1, TimeMS: e.TimeMS,
+		Ledger: m.ledger, Custody: custody, Sequence: index + 1, TimeMS: e.TimeMS,
 		Evidence: evidence.Encode(),
 	}, nil
 }
@@ -115,7 +121,7 @@ func (m *mirror) event(index uint64) (ledger.Receipt, error) {
 // receipt is the latest one of a custody, also where it is absent; errUnproved if no proof
 // covers it yet.
 func (m *mirror) receipt(id ledger.CustodyID) (ledger.Receipt, error) {
-	index, err := m.state.LatestEvent(id)
+	index, err := m.state.LatestEvent(cypherlink.Hash(id))
 	if err == nil {
 		return m.event(index)
 	}

@@ -206,9 +206,9 @@ func (m *Member) judge(tx *state.Transaction, now time.Time) (follow.Outcome, er
 	return follow.Outcome{Status: follow.Refused, Height: height, Refusal: refusal}, nil
 }
 
-// heightOf is that of the latest event of the transaction's custody.
+// heightOf is that of the latest event about what the transaction changed.
 func (m *Member) heightOf(tx *state.Transaction) (uint64, error) {
-	index, err := m.state.LatestEvent(tx.Command.Command.Custody(m.genesis.Network()))
+	index, err := m.state.LatestEvent(tx.Body.Subject(m.genesis.Network()))
 	if err != nil {
 		return 0, err
 	}

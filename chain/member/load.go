@@ -75,7 +75,8 @@ func (l *Load) Run(ctx context.Context, custodies int) (*Report, error) {
 func settle(ctx context.Context, c *peer.Client, command *ledger.SignedCommand, on uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, follow.MaxWaitMS*time.Millisecond)
 	defer cancel()
-	body := follow.Submission{WaitMS: follow.MaxWaitMS, Transaction: state.NewTransaction(command)}.Encode()
+	tx := state.NewTransaction(state.Command{Signed: command})
+	body := follow.Submission{WaitMS: follow.MaxWaitMS, Transaction: tx}.Encode()
 	for {
 		answer, err := c.Call(ctx, follow.KindSubmit, body)
 		if err != nil {

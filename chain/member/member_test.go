@@ -88,7 +88,7 @@ func TestWithoutAQuorumNothingIsFinal(t *testing.T) {
 	if o, err = submit(c, 0, prepare); err != nil || o.Status != follow.Pending {
 		t.Fatalf("asked again: %+v, %v", o, err)
 	}
-	size := len(state.NewTransaction(prepare).Encode())
+	size := len(state.NewTransaction(state.Command{Signed: prepare}).Encode())
 	if m := w.runs[0].Metrics(); m.Pool != 1 || m.PoolBytes != size {
 		t.Fatalf("%d transactions, %d bytes wait, once %d", m.Pool, m.PoolBytes, size)
 	}

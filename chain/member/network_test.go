@@ -145,8 +145,8 @@ func TestGarbageFromAParticipant(t *testing.T) {
 	w.start(0)
 	c := w.client(0)
 	p := w.payment("one")
-	good := follow.Submission{Transaction: state.NewTransaction(w.World.Prepare(p))}.Encode()
-	confirm := state.NewTransaction(w.World.Confirm(w.World.Bob, p)).Encode()
+	good := follow.Submission{Transaction: state.NewTransaction(state.Command{Signed: w.World.Prepare(p)})}.Encode()
+	confirm := state.NewTransaction(state.Command{Signed: w.World.Confirm(w.World.Bob, p)}).Encode()
 	// with makes a confirm's preimage a byte shorter or longer: it stands before the signature.
 	with := func(preimage int) []byte {
 		end := len(confirm) - 64

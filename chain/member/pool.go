@@ -65,7 +65,7 @@ func (p *pool) get(h cypherlink.Hash) *entry { return p.entries[h] }
 // add takes a transaction that is not there yet, and tells whether there was room for it.
 // What had to give way is in evicted.
 func (p *pool) add(tx *state.Transaction, now time.Time) (e *entry, evicted []*entry) {
-	size, signer := len(tx.Encode()), tx.Command.Signer
+	size, signer := len(tx.Encode()), tx.Body.Sender()
 	for len(p.entries)+1 > p.limits.Transactions || p.bytes+size > p.limits.Bytes {
 		heaviest := p.heaviest()
 		own := p.weight(p.queues[signer]) + int64(p.limits.Bytes) + int64(size)*int64(p.limits.Transactions)
@@ -115,7 +115,7 @@ func (p *pool) remove(h cypherlink.Hash) *entry {
 		return nil
 	}
 	delete(p.entries, h)
-	size, signer := len(e.tx.Encode()), e.tx.Command.Signer
+	size, signer := len(e.tx.Encode()), e.tx.Body.Sender()
 	q := p.queues[signer]
 	q.list.Remove(e.queued)
 	p.tried.Remove(e.tried)

@@ -17,7 +17,7 @@ import (
 
 // made is an unsigned transaction of a signer; the pool does not look at more.
 func made(signer byte, sequence uint64, packet int) *state.Transaction {
-	return state.NewTransaction(&ledger.SignedCommand{
+	return state.NewTransaction(state.Command{Signed: &ledger.SignedCommand{
 		Ledger: "de", Signer: cypherlink.ParticipantID{signer}, Sequence: sequence,
 		Command: &ledger.Prepare{
 			Subject: validator.Subject{Fields: terms.Leg{
@@ -25,7 +25,7 @@ func made(signer byte, sequence uint64, packet int) *state.Transaction {
 			}},
 			Packet: make([]byte, packet),
 		},
-	})
+	}})
 }
 
 func small(transactions, bytes int) *pool {
@@ -36,7 +36,7 @@ func small(transactions, bytes int) *pool {
 func order(txs []*state.Transaction) string {
 	var s string
 	for _, tx := range txs {
-		s += fmt.Sprintf("%c%d ", tx.Command.Signer[0], tx.Command.Sequence)
+		s += fmt.Sprintf("%c%d ", tx.Body.Sender()[0], tx.Body.(state.Command).Signed.Sequence)
 	}
 	return s
 }

@@ -279,7 +279,7 @@ func (l *loom) build(t *testing.T, qc chain.QC, at int64) chain.Block {
 }
 
 func (l *loom) prepare(name string, amount cypherlink.Amount) *state.Transaction {
-	return state.NewTransaction(l.World.Prepare(l.World.Payment(name, amount, chaintest.Start/1000+600)))
+	return state.NewTransaction(state.Command{Signed: l.World.Prepare(l.World.Payment(name, amount, chaintest.Start/1000+600))})
 }
 
 // A block that cannot become final any more gives its transactions back; one that still can
@@ -326,8 +326,8 @@ func TestJudgement(t *testing.T) {
 	m := &Member{state: l.state, machine: l.machine, genesis: l.Genesis}
 	now := time.UnixMilli(chaintest.Start + 5000)
 	payment := l.World.Payment("one", ledgertest.Opening, chaintest.Start/1000+600)
-	prepare := state.NewTransaction(l.World.Prepare(payment))
-	confirm := state.NewTransaction(l.World.Confirm(l.World.Bob, payment))
+	prepare := state.NewTransaction(state.Command{Signed: l.World.Prepare(payment)})
+	confirm := state.NewTransaction(state.Command{Signed: l.World.Confirm(l.World.Bob, payment)})
 	rival := l.prepare("rival", 1)
 	judge := func(tx *state.Transaction, want follow.Status) follow.Outcome {
 		t.Helper()

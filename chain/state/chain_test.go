@@ -62,7 +62,7 @@ func weave(t testing.TB, store state.Store) *fabric {
 func transactions(commands ...*ledger.SignedCommand) []*state.Transaction {
 	txs := make([]*state.Transaction, len(commands))
 	for i, c := range commands {
-		txs[i] = state.NewTransaction(c)
+		txs[i] = state.NewTransaction(state.Command{Signed: c})
 	}
 	return txs
 }
@@ -129,31 +129,37 @@ func (f *fabric) holds(t testing.TB, who ledgertest.Actor, want cypherlink.Amoun
 
 func code(err error) cypherlink.Code { return cypherlink.ErrorCode(err) }
 
+// custodyOf is the custody that an event tells of, and the zero one of any other event.
+func custodyOf(e state.Event) *ledger.Custody {
+	c, _ := e.Custody()
+	return &c
+}
+
 func TestPrepareAndConfirm(t *testing.T) {
 	f := weave(t, state.NewMemory())
 	w := f.World
 	p := w.Payment("one", 100, start+60)
 	v := f.block(t, 1, w.Prepare(p))
 	f.holds(t, w.Alice, ledgertest.Opening-100)
-	if e := v.Events(); len(e) != 1 || e[0].Custody.State != ledger.Prepared || e[0].Height != 1 ||
+	if e := v.Events(); len(e) != 1 || custodyOf(e[0]).State != ledger.Prepared || e[0].Height != 1 ||
 		e[0].TimeMS != (start+1)*1000 {
 		t.Fatalf("events %+v", e)
 	}
 	v = f.block(t, 2, w.Confirm(w.Bob, p))
 	f.holds(t, w.Bob, ledgertest.Opening+100)
-	if e := v.Events(); len(e) != 1 || e[0].Custody.State != ledger.Confirmed ||
-		e[0].Custody.Preimage != p.Preimage {
+	if e := v.Events(); len(e) != 1 || custodyOf(e[0]).State != ledger.Confirmed ||
+		custodyOf(e[0]).Preimage != p.Preimage {
 		t.Fatalf("events %+v", e)
 	}
-	index, err := f.LatestEvent(w.ID(p))
+	index, err := f.LatestEvent(cypherlink.Hash(w.ID(p)))
 	if err != nil || index != 1 {
 		t.Fatalf("latest event %d, %v", index, err)
 	}
 	e, err := f.EventAt(index)
-	if err != nil || e.Custody.State != ledger.Confirmed || e.Height != 2 {
+	if err != nil || custodyOf(*e).State != ledger.Confirmed || e.Height != 2 {
 		t.Fatalf("%+v, %v", e, err)
 	}
-	if _, err := f.LatestEvent(ledger.CustodyID{1}); !errors.Is(err, state.ErrUnknown) {
+	if _, err := f.LatestEvent(cypherlink.Hash{1}); !errors.Is(err, state.ErrUnknown) {
 		t.Fatal(err)
 	}
 }
@@ -170,7 +176,7 @@ func TestExpiryComesFirst(t *testing.T) {
 		t.Fatalf("left out %+v", built.LeftOut)
 	}
 	v := f.commit(t, b)
-	if e := v.Events(); len(e) != 1 || e[0].Custody.State != ledger.Returned {
+	if e := v.Events(); len(e) != 1 || custodyOf(e[0]).State != ledger.Returned {
 		t.Fatalf("events %+v", e)
 	}
 	f.holds(t, w.Alice, ledgertest.Opening-100)
@@ -193,12 +199,12 @@ func TestExpiryAfterAnOutage(t *testing.T) {
 	v := f.block(t, 80)
 	var expiries []int64
 	for _, e := range v.Events() {
-		expiries = append(expiries, e.Custody.Leg().Expiry-start)
+		expiries = append(expiries, custodyOf(e).Leg().Expiry-start)
 	}
 	if !slices.Equal(expiries, []int64{50, 50, 60, 70}) {
 		t.Fatalf("returned in the order %v", expiries)
 	}
-	if a, b := v.Events()[0].Custody.ID, v.Events()[1].Custody.ID; string(a[:]) > string(b[:]) {
+	if a, b := custodyOf(v.Events()[0]).ID, custodyOf(v.Events()[1]).ID; string(a[:]) > string(b[:]) {
 		t.Fatal("equal expiries are not in the order of ids")
 	}
 	f.holds(t, w.Alice, ledgertest.Opening-10)
@@ -315,7 +321,7 @@ func TestABlockWithoutApprovalIsInvalid(t *testing.T) {
 		"a wrong preimage": {w.Confirm(w.Bob, wrong), ledger.CodePreimage},
 	} {
 		t.Run(name, func(t *testing.T) {
-			payload := chain.Payload{state.NewTransaction(tt.command).Encode()}
+			payload := chain.Payload{state.NewTransaction(state.Command{Signed: tt.command}).Encode()}
 			b := f.Block(f.qc, (start+2)*1000, payload, f.Final().Roots())
 			for range 2 { // nothing of the first attempt is remembered
 				_, err := f.Execute(f.Final(), b.Header, b.Payload)
@@ -347,7 +353,7 @@ func TestBuildLeavesOutWhatFails(t *testing.T) {
 		t.Fatalf("%d transactions, %d left out", len(built.Payload), len(built.LeftOut))
 	}
 	for _, l := range built.LeftOut {
-		i := slices.Index(commands, l.Transaction.Command)
+		i := slices.Index(commands, l.Transaction.Body.(state.Command).Signed)
 		if i == 1 {
 			if !errors.Is(l.Err, ledger.ErrRepeated) {
 				t.Fatalf("repeated: %v", l.Err)
@@ -384,7 +390,7 @@ func TestTryChangesNothing(t *testing.T) {
 	f := weave(t, state.NewMemory())
 	w := f.World
 	p := w.Payment("one", 100, start+60)
-	tx := state.NewTransaction(w.Prepare(p))
+	tx := state.NewTransaction(state.Command{Signed: w.Prepare(p)})
 	for range 2 {
 		if err := f.Try(f.Final(), (start+1)*1000, tx); err != nil {
 			t.Fatal(err)
@@ -397,7 +403,7 @@ func TestTryChangesNothing(t *testing.T) {
 	if err := f.Try(f.Final(), (start+1)*1000, tx); err != nil { // not before the version's time
 		t.Fatal(err)
 	}
-	f.block(t, 2, tx.Command)
+	f.block(t, 2, tx.Body.(state.Command).Signed)
 	if err := f.Try(f.Final(), (start+2)*1000, tx); !errors.Is(err, ledger.ErrRepeated) {
 		t.Fatal(err)
 	}
@@ -425,10 +431,10 @@ func TestForks(t *testing.T) {
 		on           *state.Version
 		known, other ledgertest.Payment
 	}{{l, p, q}, {r, q, p}} {
-		if err := f.Try(v.on, int64(later), state.NewTransaction(w.Confirm(w.Bob, v.known))); err != nil {
+		if err := f.Try(v.on, int64(later), state.NewTransaction(state.Command{Signed: w.Confirm(w.Bob, v.known)})); err != nil {
 			t.Fatal(err)
 		}
-		err := f.Try(v.on, int64(later), state.NewTransaction(w.Confirm(w.Bob, v.other)))
+		err := f.Try(v.on, int64(later), state.NewTransaction(state.Command{Signed: w.Confirm(w.Bob, v.other)}))
 		if code(err) != ledger.CodeUnknownCustody {
 			t.Fatalf("a fork sees the other: %v", err)
 		}
@@ -448,7 +454,7 @@ func TestForks(t *testing.T) {
 	}
 	f.qc = qc
 	for _, v := range []*state.Version{base, r, deep.Version} {
-		err := f.Try(v, int64(later)+9000, state.NewTransaction(w.Confirm(w.Bob, q)))
+		err := f.Try(v, int64(later)+9000, state.NewTransaction(state.Command{Signed: w.Confirm(w.Bob, q)}))
 		if !errors.Is(err, state.ErrDiscarded) {
 			t.Fatalf("a discarded version goes on: %v", err)
 		}

@@ -40,7 +40,7 @@ func (s *State) Execute(parent *Version, h chain.Header, payload chain.Payload) 
 		return nil, err
 	}
 	for i, tx := range txs {
-		if err := s.apply(v, tx); err != nil {
+		if err := tx.Body.apply(s, v); err != nil {
 			if refusal(err) {
 				return nil, fmt.Errorf("transaction %d: %w: %w", i, ErrBlock, err)
 			}
@@ -93,7 +93,7 @@ func (s *State) Build(
 		}
 		err := verified[i]
 		if err == nil {
-			err = s.apply(v, tx)
+			err = tx.Body.apply(s, v)
 		}
 		switch {
 		case err == nil:
@@ -123,9 +123,9 @@ func (s *State) Try(on *Version, timeMS int64, tx *Transaction) error {
 		}
 		t.on, t.begun = on, v
 	}
-	return s.apply(&Version{
+	return tx.Body.apply(s, &Version{
 		height: t.begun.height, timeMS: t.begun.timeMS, parent: t.begun, writes: map[string][]byte{},
-	}, tx)
+	})
 }
 
 // trial is a block that Try has begun. The rules know seconds alone, so it serves for every
@@ -159,12 +159,6 @@ func (s *State) begin(parent *Version, height uint64, timeMS int64) (*Version, e
 		}
 	}
 	return v, nil
-}
-
-// apply applies one transaction, whose signature is verified, to the block in the making.
-func (s *State) apply(v *Version, tx *Transaction) error {
-	_, err := s.charter.Apply(book{s, v}, v.timeMS, tx.Command)
-	return err
 }
 
 // refusal tells a transaction that fails from a store that does.
@@ -239,6 +233,6 @@ func (b book) Write(c ledger.Custody) error {
 	} else {
 		w[expiry] = nil
 	}
-	b.v.events = append(b.v.events, Event{Height: b.v.height, TimeMS: b.v.timeMS, Custody: c})
+	b.v.tell(CustodyFact{c})
 	return nil
 }

@@ -17,24 +17,50 @@ var ErrEvent = errors.New("state: malformed event")
 // MaxEvent bounds the canonical bytes of an event.
 const MaxEvent = MaxValue
 
-// eventCustody is the kind of an event that tells of a custody. Channels will add others.
-const eventCustody uint8 = 1
+// The first byte of an event is the kind of its fact.
+const factCustody uint8 = 1
 
-// Event is one entry of the feed: a custody came to the state that it has here.
+// Event is one entry of the feed.
 type Event struct {
 	// Height and TimeMS are the block's in which it happened.
-	Height  uint64
-	TimeMS  int64
-	Custody ledger.Custody
+	Height uint64
+	TimeMS int64
+	Fact   Fact
+}
+
+// Fact is what an event tells: so far a CustodyFact.
+//
+//sumtype:decl
+type Fact interface {
+	// Subject is what the fact is about: the id of the custody.
+	Subject() cypherlink.Hash
+	kind() uint8
+	appendWire(w *wire.Writer)
+}
+
+// CustodyFact tells that a custody came to the state that it has here.
+type CustodyFact struct{ Custody ledger.Custody }
+
+// Subject is the custody's id.
+func (f CustodyFact) Subject() cypherlink.Hash { return cypherlink.Hash(f.Custody.ID) }
+
+func (f CustodyFact) kind() uint8 { return factCustody }
+
+func (f CustodyFact) appendWire(w *wire.Writer) { f.Custody.AppendWire(w) }
+
+// Custody is the custody that the event tells of; ok tells whether it is of one.
+func (e *Event) Custody() (custody ledger.Custody, ok bool) {
+	f, ok := e.Fact.(CustodyFact)
+	return f.Custody, ok
 }
 
 // Encode is the canonical form, whose RFC 6962 leaf is in the feed.
 func (e *Event) Encode() []byte {
-	w := wire.NewWriter(512 + len(e.Custody.Packet))
-	w.U8(eventCustody)
+	w := wire.NewWriter(1024)
+	w.U8(e.Fact.kind())
 	w.U64(e.Height)
 	w.I64(e.TimeMS)
-	e.Custody.AppendWire(w)
+	e.Fact.appendWire(w)
 	return w.Bytes()
 }
 
@@ -42,14 +68,22 @@ func (e *Event) Encode() []byte {
 // with b.
 func DecodeEvent(b []byte) (*Event, error) {
 	r := wire.NewReader(b)
-	if kind := r.U8(); r.Err() == nil && kind != eventCustody {
-		return nil, fmt.Errorf("kind %d: %w", kind, ErrEvent)
-	}
-	e := Event{Height: r.U64(), TimeMS: r.I64(), Custody: ledger.ReadCustody(r)}
+	kind := r.U8()
+	e := Event{Height: r.U64(), TimeMS: r.I64(), Fact: readFact(kind, r)}
 	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEvent, err)
 	}
 	return &e, nil
+}
+
+func readFact(kind uint8, r *wire.Reader) Fact {
+	switch kind {
+	case factCustody:
+		return CustodyFact{ledger.ReadCustody(r)}
+	default:
+		r.Fail(fmt.Errorf("kind %d: %w", kind, ErrEvent))
+		return nil
+	}
 }
 
 // feed is the RFC 6962 log of all events since genesis, by its right edge. It is a value: a

@@ -18,9 +18,9 @@ func FuzzTransaction(f *testing.F) {
 	w := chained.World
 	p := w.Payment("one", 100, start+60)
 	for _, c := range []*ledger.SignedCommand{w.Prepare(p), w.Confirm(w.Bob, p), w.Return(w.Bob, p)} {
-		f.Add(state.NewTransaction(c).Encode())
+		f.Add(state.NewTransaction(state.Command{Signed: c}).Encode())
 	}
-	kind := state.NewTransaction(w.Prepare(p)).Encode()
+	kind := state.NewTransaction(state.Command{Signed: w.Prepare(p)}).Encode()
 	kind[0]++
 	f.Add(kind)
 	f.Add([]byte{})
@@ -31,8 +31,8 @@ func FuzzTransaction(f *testing.F) {
 		switch {
 		case err != nil && !errors.Is(err, state.ErrTransaction):
 			t.Fatal(err)
-		case err == nil && !bytes.Equal(state.NewTransaction(tx.Command).Encode(), b):
-			t.Fatalf("%x encodes as %x", b, state.NewTransaction(tx.Command).Encode())
+		case err == nil && !bytes.Equal(state.NewTransaction(tx.Body).Encode(), b):
+			t.Fatalf("%x encodes as %x", b, state.NewTransaction(tx.Body).Encode())
 		}
 		header := chain.Header{Height: 1, TimeMS: at}
 		_, err = chained.Execute(chained.Final(), header, chain.Payload{b})
@@ -47,10 +47,10 @@ func FuzzEvent(f *testing.F) {
 	w := ledgertest.NewWorld()
 	p := w.Payment("one", 100, start+60)
 	c := ledger.Custody{ID: w.ID(p), Subject: p.Subject, Packet: p.Packet, State: ledger.Prepared}
-	f.Add((&state.Event{Height: 1, TimeMS: 2, Custody: c}).Encode())
+	f.Add((&state.Event{Height: 1, TimeMS: 2, Fact: state.CustodyFact{Custody: c}}).Encode())
 	c.State, c.Preimage = ledger.Confirmed, p.Preimage
-	f.Add((&state.Event{Height: 3, TimeMS: 4, Custody: c}).Encode())
-	kind := (&state.Event{Height: 3, TimeMS: 4, Custody: c}).Encode()
+	f.Add((&state.Event{Height: 3, TimeMS: 4, Fact: state.CustodyFact{Custody: c}}).Encode())
+	kind := (&state.Event{Height: 3, TimeMS: 4, Fact: state.CustodyFact{Custody: c}}).Encode()
 	kind[0]++
 	f.Add(kind)
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -176,7 +176,7 @@ func checkAnswers(
 ) {
 	left := map[*ledger.SignedCommand]error{}
 	for _, l := range built.LeftOut {
-		left[l.Transaction.Command] = l.Err
+		left[l.Transaction.Body.(state.Command).Signed] = l.Err
 	}
 	for i, c := range commands {
 		if got := answer(left[c]); got != want[i] {
@@ -221,7 +221,7 @@ func checkState(t rapid.TB, s *state.State, m *model, w *ledgertest.World) {
 	}
 	for i, want := range m.events {
 		e, err := s.EventAt(uint64(i))
-		if err != nil || said(e.Custody) != want {
+		if err != nil || said(*custodyOf(*e)) != want {
 			t.Fatalf("event %d is %v, %v; the model says %s", i, e, err, want)
 		}
 	}

@@ -186,9 +186,10 @@ func (s *State) EventAt(index uint64) (*Event, error) {
 	return e, nil
 }
 
-// LatestEvent is the index of the latest event of a custody; ErrUnknown if there is none.
-func (s *State) LatestEvent(id ledger.CustodyID) (uint64, error) {
-	raw, err := s.get("receipt", spaceReceipt, id[:])
+// LatestEvent is the index of the latest event about a subject, such as the id of a custody;
+// ErrUnknown if there is none.
+func (s *State) LatestEvent(subject cypherlink.Hash) (uint64, error) {
+	raw, err := s.get("receipt", spaceReceipt, subject[:])
 	if err != nil {
 		return 0, err
 	}

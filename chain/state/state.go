@@ -30,7 +30,7 @@ const (
 	spaceFeed    byte = 'f' // level, index -> node of the feed's tree
 	spaceBlock   byte = 'b' // height -> block
 	spaceProof   byte = 'p' // height -> finality proof
-	spaceReceipt byte = 'r' // custody id -> index of its latest event
+	spaceReceipt byte = 'r' // subject -> index of its latest event
 	spaceTip     byte = 't' // -> tip
 )
 
@@ -200,8 +200,8 @@ func (s *State) write(v *Version, f Final) error {
 	for i := range v.events {
 		index := encodeIndex(first + uint64(i))
 		put(spaceEvent, index, v.events[i].Encode())
-		id := v.events[i].Custody.ID
-		put(spaceReceipt, id[:], index)
+		subject := v.events[i].Fact.Subject()
+		put(spaceReceipt, subject[:], index)
 	}
 	next := tip{network: s.genesis.Network(), header: f.Block.Header, sequence: f.Sequence, root: v.root}
 	put(spaceBlock, encodeIndex(v.height), f.Block.Encode())

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/chain/state"
@@ -208,7 +209,7 @@ func TestDamageIsFoundWhenMet(t *testing.T) {
 			}
 			s := open(t, damaged{store, key, value[:len(value)-1]}, f.Network)
 			err = errors.Join(
-				errOf(s.LatestEvent(id)), errOf(s.EventAt(0)), errOf(s.ProofFrom(1)),
+				errOf(s.LatestEvent(cypherlink.Hash(id))), errOf(s.EventAt(0)), errOf(s.ProofFrom(1)),
 				errOf(s.Prove(state.CustodyKey(id))),
 			)
 			if !errors.Is(err, state.ErrRecord) {

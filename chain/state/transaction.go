@@ -15,50 +15,102 @@ var ErrTransaction = errors.New("state: malformed transaction")
 // MaxTransaction bounds the canonical bytes of a transaction.
 const MaxTransaction = 1 + ledger.MaxCommand
 
-// transactionCommand is the first byte of a ledger command. Registry changes, channels and
-// the ramp will have others.
-const transactionCommand uint8 = 1
+// The first byte of a transaction is the kind of its body.
+const bodyCommand uint8 = 1
 
 const transactionDomain wire.Domain = "cypherlink/transaction/v1"
 
 // Transaction is one entry of a block's payload, decoded.
 type Transaction struct {
-	// Hash names the transaction with its signature.
-	Hash    cypherlink.Hash
-	Command *ledger.SignedCommand
-	raw     []byte
+	// Hash names the transaction with its signatures.
+	Hash cypherlink.Hash
+	Body Body
+	raw  []byte
 }
 
-// NewTransaction is the transaction that carries the command.
-func NewTransaction(command *ledger.SignedCommand) *Transaction {
-	raw := append([]byte{transactionCommand}, command.Encode()...)
-	return &Transaction{Hash: wire.Sum(transactionDomain, raw), Command: command, raw: raw}
+// Body is what a transaction asks for: so far a Command.
+//
+//sumtype:decl
+type Body interface {
+	// Sender is the participant whose share of a member's pool it takes.
+	Sender() cypherlink.ParticipantID
+	// Subject is what the events of its effect are about: State.LatestEvent finds them by it.
+	Subject(network cypherlink.NetworkID) cypherlink.Hash
+	kind() uint8
+	encode() []byte
+	// apply checks the body, whose signatures are verified, and writes its effect into the block
+	// in the making. The error is nil, a refusal (*cypherlink.Error), ledger.ErrRepeated if the
+	// effect stands already, or one of the store.
+	apply(s *State, v *Version) error
+}
+
+// NewTransaction is the transaction with the body.
+func NewTransaction(body Body) *Transaction {
+	raw := append([]byte{body.kind()}, body.encode()...)
+	return &Transaction{Hash: wire.Sum(transactionDomain, raw), Body: body, raw: raw}
 }
 
 // DecodeTransaction takes exactly the form of Encode; otherwise ErrTransaction. It checks the
-// form, not the signature. The result shares memory with b.
+// form, not the signatures. The result shares memory with b.
 func DecodeTransaction(b []byte) (*Transaction, error) {
-	if len(b) == 0 || b[0] != transactionCommand {
-		return nil, fmt.Errorf("kind % .1x: %w", b, ErrTransaction)
+	if len(b) == 0 || len(b) > MaxTransaction {
+		return nil, fmt.Errorf("%d bytes: %w", len(b), ErrTransaction)
 	}
-	command, err := ledger.DecodeCommand(b[1:])
+	body, err := decodeBody(b[0], b[1:])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTransaction, err)
 	}
-	return &Transaction{Hash: wire.Sum(transactionDomain, b), Command: command, raw: b}, nil
+	return &Transaction{Hash: wire.Sum(transactionDomain, b), Body: body, raw: b}, nil
 }
 
-// Encode is the canonical form: a kind byte, and what it says follows. The caller does not
-// change it.
+func decodeBody(kind uint8, b []byte) (Body, error) {
+	switch kind {
+	case bodyCommand:
+		signed, err := ledger.DecodeCommand(b)
+		return Command{signed}, err
+	default:
+		return nil, fmt.Errorf("kind %d", kind)
+	}
+}
+
+// Encode is the canonical form: a kind byte, and the body follows. The caller does not change
+// it.
 func (t *Transaction) Encode() []byte { return t.raw }
 
+// Command is a signed command to the chain as a ledger.
+type Command struct{ Signed *ledger.SignedCommand }
+
+// Sender is the signer.
+func (c Command) Sender() cypherlink.ParticipantID { return c.Signed.Signer }
+
+// Subject is the custody's id.
+func (c Command) Subject(network cypherlink.NetworkID) cypherlink.Hash {
+	return cypherlink.Hash(c.Signed.Command.Custody(network))
+}
+
+func (c Command) kind() uint8 { return bodyCommand }
+
+func (c Command) encode() []byte { return c.Signed.Encode() }
+
+func (c Command) apply(s *State, v *Version) error {
+	_, err := s.charter.Apply(book{s, v}, v.timeMS, c.Signed)
+	return err
+}
+
 // Verify authenticates transactions in one batch; those that it has seen before cost little. The
-// result has a refusal of package ledger, or nil, at each transaction's place. Any goroutine may
-// call it.
+// result has a refusal, or nil, at each transaction's place. Any goroutine may call it.
 func (s *State) Verify(txs []*Transaction) []error {
-	commands := make([]*ledger.SignedCommand, len(txs))
+	refused := make([]error, len(txs))
+	var commands []*ledger.SignedCommand
+	var places []int
 	for i, tx := range txs {
-		commands[i] = tx.Command
+		switch body := tx.Body.(type) {
+		case Command:
+			commands, places = append(commands, body.Signed), append(places, i)
+		}
 	}
-	return s.charter.Authenticate(commands...)
+	for i, err := range s.charter.Authenticate(commands...) {
+		refused[places[i]] = err
+	}
+	return refused
 }

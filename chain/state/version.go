@@ -63,6 +63,11 @@ func (v *Version) Roots() chain.Roots {
 // Roots().FeedSize. The caller does not change them.
 func (v *Version) Events() []Event { return v.events }
 
+// tell adds a fact to the feed.
+func (v *Version) tell(f Fact) {
+	v.events = append(v.events, Event{Height: v.height, TimeMS: v.timeMS, Fact: f})
+}
+
 // lookup finds a key in a live version or below it.
 func (s *State) lookup(v *Version, key []byte) ([]byte, bool, error) {
 	for ; v.parent != nil; v = v.parent {

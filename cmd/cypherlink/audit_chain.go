@@ -268,7 +268,9 @@ func (r *replica) readCustodies() (map[ledger.CustodyID]ledger.Custody, error) {
 			return nil, err
 		}
 		leaves[i] = merkle.Leaf(e.Encode())
-		told[e.Custody.ID] = e.Custody
+		if custody, ok := e.Custody(); ok {
+			told[custody.ID] = custody
+		}
 	}
 	if merkle.Root(leaves) != roots.Feed {
 		return nil, found("the events are not those that block %d names", r.height())

@@ -111,7 +111,7 @@ func (l *Ledger) Submit(ctx context.Context, command *ledger.SignedCommand) (led
 		}
 		if !asked {
 			asked = true
-			tx := state.NewTransaction(command)
+			tx := state.NewTransaction(state.Command{Signed: command})
 			for i, m := range l.members {
 				asking.Go(func() { press(ctx, i, m, tx, words) })
 			}

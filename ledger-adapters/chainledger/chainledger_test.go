@@ -182,7 +182,7 @@ func (f *fabric) blockAt(at int64, commands ...*ledger.SignedCommand) {
 	f.t.Helper()
 	var txs []*state.Transaction
 	for _, command := range commands {
-		txs = append(txs, state.NewTransaction(command))
+		txs = append(txs, state.NewTransaction(state.Command{Signed: command}))
 	}
 	built, err := f.state.Build(f.state.Final(), f.state.Header().Height+1, at, txs)
 	if err != nil || len(built.LeftOut) > 0 {

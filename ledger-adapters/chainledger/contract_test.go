@@ -77,7 +77,7 @@ func (v *village) judge(tx *state.Transaction) follow.Outcome {
 	}
 	if err == nil {
 		v.nowMS = max(v.nowMS, v.state.Header().TimeMS+1)
-		v.blockAt(v.nowMS, tx.Command)
+		v.blockAt(v.nowMS, tx.Body.(state.Command).Signed)
 	}
 	return follow.Outcome{Status: follow.Pending}
 }
