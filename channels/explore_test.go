@@ -106,10 +106,10 @@ func configurations() map[string]bounds {
 			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{1, 1}, disputes: 1, ticks: 3, jumps: 1,
 		},
 		"outgoing lock": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{1, 0}, pays: [2]int8{0, 1}, disputes: 1, ticks: 8,
+			lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{1, 0}, pays: [2]int8{0, 1}, disputes: 1, ticks: 8, quick: 1,
 		},
 		"incoming lock": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{0, 1}, pays: [2]int8{0, 3}, closes: 1, ticks: 8,
+			lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{0, 1}, pays: [2]int8{0, 3}, closes: 1, ticks: 8, quick: 1,
 		},
 	}
 }

@@ -153,6 +153,23 @@ func (p *Party) tellGone(l Lock) {
 	}
 }
 
+// unlocked tells of locks that a bound or anchored update of the own lane takes back (H5).
+func (p *Party) unlocked(e *Entry) {
+	var open []Lock
+	for _, op := range e.Operations {
+		u, ok := op.(Unlock)
+		if !ok {
+			continue
+		}
+		if open == nil {
+			open = p.own().locksAt(e.Update.Seq - 1)
+		}
+		if i := slices.IndexFunc(open, func(l Lock) bool { return l.ID == u.Lock }); i >= 0 {
+			p.tellGone(open[i])
+		}
+	}
+}
+
 // voidLocks tells of the own lane's locks that were made after the anchored head.
 func (p *Party) voidLocks(lane Side, head uint32) {
 	if lane != p.s.Side {

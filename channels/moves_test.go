@@ -67,6 +67,9 @@ func (w *world) time(add func(string, func(*world))) {
 			w.tick(1)
 		})
 	}
+	if w.left.quick > 0 && !late {
+		add("a block in the same second", func(w *world) { w.left.quick--; w.tick(0) })
+	}
 	if w.left.jumps > 0 && !late {
 		add("a block after an outage", func(w *world) { w.left.jumps--; w.tick(5) })
 	}
@@ -232,7 +235,11 @@ func (w *world) restarts(s Side, add func(string, func(*world))) {
 	if w.left.restarts > 0 {
 		add(fmt.Sprintf("%s crashes", s), func(w *world) {
 			w.left.restarts--
-			w.restart(s, w.parties[s].d, false)
+			d := w.parties[s].d
+			if w.h.forgetful {
+				d.lanes = forget(d.lanes)
+			}
+			w.restart(s, d, false)
 		})
 	}
 	if w.left.restores > 0 {
@@ -248,6 +255,19 @@ func (w *world) restarts(s Side, add func(string, func(*world))) {
 			})
 		}
 	}
+}
+
+// forget loses the last entry of each lane that is not anchored: a log that is not durable.
+func forget(lanes [2]laneLog) [2]laneLog {
+	for i := range lanes {
+		l := &lanes[i]
+		if n := len(l.entries); n > 0 {
+			last := tip{l.head(l.last.Seq - 1), l.locksAt(l.last.Seq - 1)}
+			l.entries, l.last = l.entries[:n-1:n-1], last
+			l.certified, l.bound = min(l.certified, last.Seq), min(l.bound, last.Seq)
+		}
+	}
+	return lanes
 }
 
 func (w *world) restart(s Side, d durable, told bool) {
@@ -289,6 +309,15 @@ func (w *world) malice(add func(string, func(*world))) {
 				w.left.pays[b]--
 				w.h.updates[e.Update.Hash] = &e
 				_ = w.does(h, func(p *Party) (Effects, error) { return p.Hear(0, Offer{e}) })
+			})
+		}
+	}
+	for _, hash := range w.signed[h] {
+		if u := &w.h.updates[hash].Update; u.Lane == h && u.Gen == p.own().gen && u.Seq > p.own().certified {
+			add(fmt.Sprintf("%s refuses %d/%d", b, u.Gen, u.Seq), func(w *world) {
+				_ = w.does(h, func(p *Party) (Effects, error) {
+					return p.Hear(0, Refusal{Slot: u.Slot(), Hash: u.Hash, Rule: L4})
+				})
 			})
 		}
 	}

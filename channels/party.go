@@ -297,9 +297,14 @@ func (p *Party) bind() {
 func (p *Party) tell(kind FactKind, lane Side, from, to uint32) {
 	l := &p.d.lanes[lane]
 	for seq := from; seq <= to; seq++ {
-		if e := l.at(seq); e != nil {
-			p.out.Facts = append(p.out.Facts,
-				Fact{Kind: kind, Lane: lane, Update: e.Update, Operations: e.Operations})
+		e := l.at(seq)
+		if e == nil {
+			continue
+		}
+		p.out.Facts = append(p.out.Facts,
+			Fact{Kind: kind, Lane: lane, Update: e.Update, Operations: e.Operations})
+		if lane == p.s.Side && kind != FactVoid {
+			p.unlocked(e)
 		}
 	}
 }

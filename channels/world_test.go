@@ -34,19 +34,20 @@ type bounds struct {
 	restores     int8
 	ticks        int8
 	jumps        int8
+	quick        int8 // blocks within the second of the one before
 	outages      int8
 	anchors      int8 // by an honest bank, of its own accord
 	offChain     cypherlink.Amount
 	equivocation int8
 	uncertified  uint32
 	reserve      cypherlink.Amount
-	threshold    uint8
+	forgetful    bool   // a mutant: what was persisted last is lost by a crash
+	window       uint64 // in blocks, where it is not windowBlock; seconds are one less
 }
 
 const (
 	startS      = int64(100)
-	windowS     = int64(2)
-	windowBlock = 3
+	windowBlock = uint64(3)
 	inclusion   = 1 // blocks, and seconds
 	lag         = 1 // blocks behind the last one
 	lagS        = 2 // seconds behind the block in the making
@@ -117,7 +118,7 @@ func newWorld(b bounds) *world {
 	h.id = NewID(cypherlink.NetworkID{}, banks, asset, 1)
 	h.rules = Rules{Verify: verifyNothing, Signers: func(*Channel, Side) Signers { return Signers{} }}
 	limits := Limits{
-		WindowS: windowS, Blocks: windowBlock, Uncertified: max(b.uncertified, 2), Locks: 2, Locked: 100,
+		WindowS: int64(windowBlock) - 1, Blocks: windowBlock, Uncertified: max(b.uncertified, 2), Locks: 2, Locked: 100,
 		Reserve: b.reserve, MinExpiryS: 2, MaxExpiryS: 1000,
 	}
 	open := &Joint{Channel: h.id, ValidUntil: startS + 1, Do: Open{
@@ -130,6 +131,9 @@ func newWorld(b bounds) *world {
 		panic(err)
 	}
 	c.Escrow = b.escrow
+	if b.window > 0 { // shorter than is valid
+		c.Limits.WindowS, c.Limits.Blocks = int64(b.window)-1, b.window
+	}
 	w.chain = *c
 	w.accounts = [2]int64{10, 10}
 	w.final = View{Channel: *c, Now: w.now, Fresh: true}
@@ -233,6 +237,11 @@ func (w *world) fact(s Side, f Fact) {
 	case FactVoid:
 		if !slices.Contains(w.void, f.Update.Hash) {
 			w.void = append(w.void, f.Update.Hash)
+		}
+		for _, op := range f.Operations {
+			if l, ok := op.(Lock); ok && f.Lane != s && slices.Contains(w.parties[s].d.released, l.ID) {
+				w.violation("lock %s is void, and its preimage is released", l.ID)
+			}
 		}
 		if w.isAnchored(f.Update.Hash, f.Lane) {
 			w.violation("%s says that update %d/%d of lane %s is void: it is anchored",
@@ -495,11 +504,10 @@ func (w *world) tick(seconds int64) {
 	}
 	w.now = Time{S: w.now.S + seconds, Height: w.now.Height + 1}
 	before := w.chain
-	frozen := before.State == Frozen
 	moves, changed := w.chain.Expire(w.rulesNow(), w.now)
 	if changed {
-		if w.chain.State == Closed && (frozen || w.chain.State == Closed) {
-			w.paidOut(before)
+		if w.chain.State == Closed {
+			w.paidOut(before, moves)
 		}
 		w.moved(before, moves)
 	}
@@ -513,13 +521,17 @@ func (w *world) tick(seconds int64) {
 }
 
 // paidOut checks what became of the locks of a frozen channel.
-func (w *world) paidOut(before Channel) {
+func (w *world) paidOut(before Channel, moves Moves) {
+	want := Moves{before.Balance(A), before.Balance(B)}
 	for i := range before.Lanes {
 		payee := w.parties[Side(i).Other()]
+		want[i] += int64(before.Lanes[i].Head.Locked)
 		for _, l := range before.Lanes[i].Listed {
 			s, ok := w.rulesNow().Revealed(l.Condition)
 			if ok && s < l.Expiry {
 				w.settled(l.ID)
+				want[i] -= int64(l.Amount)
+				want[1-i] += int64(l.Amount)
 			} else if payee != nil && slices.Contains(payee.d.released, l.ID) {
 				w.violation("lock %s goes back, and its preimage is released", l.ID)
 			}
@@ -527,6 +539,9 @@ func (w *world) paidOut(before Channel) {
 		if payee != nil && before.Lanes[i].Head.Locked > 0 && before.Lanes[i].Listed == nil {
 			w.violation("the locks of lane %s go back without a list", Side(i))
 		}
+	}
+	if moves != want {
+		w.violation("the channel pays out %v, it should be %v", moves, want)
 	}
 }
 
@@ -613,7 +628,7 @@ func (w *world) key() [16]byte {
 	}
 	l := &w.left
 	b = append(b, byte(l.disputes), byte(l.closes), byte(l.restarts), byte(l.restores), byte(l.ticks),
-		byte(l.jumps), byte(l.outages), byte(l.anchors), byte(l.equivocation))
+		byte(l.jumps), byte(l.quick), byte(l.outages), byte(l.anchors), byte(l.equivocation))
 	sum := sha256.Sum256(b)
 	return [16]byte(sum[:16])
 }
