@@ -181,8 +181,10 @@ func (w *world) orders(s Side, add func(string, func(*world))) {
 	if w.left.topUps[s] > 0 && w.chain.State == Opened {
 		add(fmt.Sprintf("%s tops up", s), func(w *world) {
 			w.left.topUps[s]--
-			w.submit(s, pend{by: s, since: w.now.Height,
-				action: Fund{Channel: w.h.id, Amount: 1, Number: w.chain.Fundings[s] + 1}})
+			w.submit(s, pend{
+				by: s, since: w.now.Height,
+				action: Fund{Channel: w.h.id, Amount: 1, Number: w.chain.Fundings[s] + 1},
+			})
 		})
 	}
 	// A payee may learn the preimage of a lock, or give it up.
@@ -386,7 +388,11 @@ func (w *world) forgeries(b Side, honest *Party) []Entry {
 			}
 			u.Seq = at.Seq + 1
 			u.seal()
-			all = append(all, Entry{Update: u, Operations: []Operation{op}})
+			e := Entry{Update: u, Operations: []Operation{op}}
+			if w.h.threshold > 0 { // the Validators endorse whatever follows
+				e.Endorsements = []Endorsement{{}}
+			}
+			all = append(all, e)
 		}
 	}
 	for _, amount := range w.amounts() {
@@ -423,7 +429,7 @@ func (w *world) forgedAnchors(add func(string, func(*world))) {
 	for _, hash := range w.signed[b.Other()] {
 		u := w.h.updates[hash].Update
 		if w.chain.advances(u.Lane, u.Slot()) {
-			heads[u.Lane] = append(heads[u.Lane], &Certificate{Update: u})
+			heads[u.Lane] = append(heads[u.Lane], &Certificate{Update: u, Endorsements: w.h.updates[hash].Endorsements})
 		}
 	}
 	for _, one := range heads[A] {

@@ -41,7 +41,8 @@ type bounds struct {
 	equivocation int8
 	uncertified  uint32
 	reserve      cypherlink.Amount
-	forgetful    bool   // a mutant: what was persisted last is lost by a crash
+	forgetful    bool // a mutant: what was persisted last is lost by a crash
+	threshold    uint8
 	window       uint64 // in blocks, where it is not windowBlock; seconds are one less
 }
 
@@ -116,7 +117,12 @@ func newWorld(b bounds) *world {
 	banks := [2]cypherlink.ParticipantID{bankID(A), bankID(B)}
 	asset := cypherlink.Asset{Ledger: "chain", Code: "EUR", Scale: 2}
 	h.id = NewID(cypherlink.NetworkID{}, banks, asset, 1)
-	h.rules = Rules{Verify: verifyNothing, Signers: func(*Channel, Side) Signers { return Signers{} }}
+	h.rules = Rules{Verify: verifyNothing, Signers: func(*Channel, Side) Signers {
+		if b.threshold == 0 {
+			return Signers{}
+		}
+		return Signers{Threshold: b.threshold, Validators: []ValidatorKey{{}}}
+	}}
 	limits := Limits{
 		WindowS: int64(windowBlock) - 1, Blocks: windowBlock, Uncertified: max(b.uncertified, 2), Locks: 2, Locked: 100,
 		Reserve: b.reserve, MinExpiryS: 2, MaxExpiryS: 1000,
