@@ -64,10 +64,9 @@ func (p *Party) end(lane Side, on *Lane) {
 	barred := l.barred
 	p.persist(Ended{lane, on.Gen, on.Head})
 	p.disputed[lane] = false
-	switch {
-	case lane == p.s.Side:
+	if lane == p.s.Side {
 		p.drop(0)
-	default:
+	} else {
 		clear(p.waiting)
 	}
 	if !known && !barred {
@@ -126,7 +125,8 @@ func (p *Party) pair() (a Anchor, ok bool) {
 	for i := range a.Heads {
 		l := &p.d.lanes[i]
 		e := l.at(l.certified)
-		if e == nil || p.view.Channel.Lanes[i].Gen != l.gen || p.view.Channel.Lanes[i].Head.Seq >= l.certified {
+		on := &p.view.Channel.Lanes[i]
+		if e == nil || on.Gen != l.gen || on.Head.Seq >= l.certified {
 			continue
 		}
 		ok = true

@@ -99,7 +99,8 @@ func (c *Channel) Side(bank cypherlink.ParticipantID) (side Side, ok bool) {
 
 // Balance is what belongs to a side now; what is locked belongs to nobody.
 func (c *Channel) Balance(side Side) int64 {
-	b, _ := balance(c.Escrow[side], c.Lanes[side.Other()].Head.Paid, c.Lanes[side].Head) // checked when the head moved
+	received := c.Lanes[side.Other()].Head.Paid
+	b, _ := balance(c.Escrow[side], received, c.Lanes[side].Head) // it was checked when a head moved
 	return b
 }
 

@@ -11,63 +11,63 @@ import (
 //sumtype:decl
 type Event interface{ event() }
 
-// Wrote: the own signature on this update of the own lane may leave.
+// Wrote says that the own signature on this update of the own lane may leave.
 type Wrote struct{ Entry Entry }
 
-// Countersigned: the own signature on this update of the other lane may leave.
+// Countersigned says that the own signature on this update of the other lane may leave.
 type Countersigned struct{ Entry Entry }
 
-// Certified: the payee's signature on the own lane's update of that sequence came.
+// Certified says that the payee's signature on the own lane's update of that sequence came.
 type Certified struct {
 	Seq   uint32
 	Payee [64]byte
 }
 
-// Bound: the lane is bound up to that sequence.
+// Bound says that the lane is bound up to that sequence.
 type Bound struct {
 	Lane Side
 	Seq  uint32
 }
 
-// Anchored: the chain has the lane at this head, in the same generation.
+// Anchored says that the chain has the lane at this head, in the same generation.
 type Anchored struct {
 	Lane Side
 	Head Head
 }
 
-// Ended: the lane's generation has ended at this head, and a new one begun.
+// Ended says that the lane's generation has ended at this head, and a new one begun.
 type Ended struct {
 	Lane Side
 	Gen  uint32
 	Head Head
 }
 
-// Joined: the own signature on this joint action may leave.
+// Joined says that the own signature on this joint action may leave.
 type Joined struct{ Joint Joint }
 
-// Barred: the own log lacks what this bank has signed (L10).
+// Barred says that the own log lacks what this bank has signed (L10).
 type Barred struct{ Gens [2]uint32 }
 
-// Stopped: the other bank has signed what contradicts itself, or what this bank has signed is not
+// Stopped says that the other bank has signed what contradicts itself, or what this bank has signed is not
 // what it has written. Nothing more is signed.
 type Stopped struct{ Evidence Evidence }
 
-// Listed: these are the locks at the anchored head.
+// Listed says that these are the locks at the anchored head.
 type Listed struct {
 	Lane  Side
 	Locks []Lock
 }
 
-// Learned: this preimage is known.
+// Learned says that this preimage is known.
 type Learned struct{ Preimage cypherlink.Preimage }
 
-// Released: the preimage of the lock may leave.
+// Released says that the preimage of the lock may leave.
 type Released struct{ Lock LockID }
 
-// Failed: the lock will never be claimed.
+// Failed says that the lock will never be claimed.
 type Failed struct{ Lock LockID }
 
-// Gone: what stands behind the lock in the own lane may fail, so it is not settled any more.
+// Gone says that what stands behind the lock in the own lane may fail, so it is not settled any more.
 type Gone struct{ Lock LockID }
 
 // Evidence are two updates in one slot, each signed by the bank that it accuses.

@@ -40,7 +40,10 @@ type Joint struct {
 // JointAction is Open, Record, Release, Cut or Settlement.
 //
 //sumtype:decl
-type JointAction interface{ appendWire(w *wire.Writer) }
+type JointAction interface {
+	appendWire(w *wire.Writer)
+	joint()
+}
 
 // Open opens a channel (T0).
 type Open struct {
@@ -78,6 +81,12 @@ const (
 	jointCut
 	jointSettlement
 )
+
+func (Open) joint()       {}
+func (Record) joint()     {}
+func (Release) joint()    {}
+func (Cut) joint()        {}
+func (Settlement) joint() {}
 
 func (o Open) appendWire(w *wire.Writer) {
 	w.U8(jointOpen)

@@ -91,7 +91,7 @@ func (p *Party) secret(m Secret) error {
 func (p *Party) failure(m Failure) error {
 	for _, l := range p.own().last.locks {
 		if _, paid := p.known(l.Condition); l.ID == m.Lock && !paid {
-			return p.order([]Operation{Unlock{m.Lock}})
+			return p.order([]Operation{Unlock(m)})
 		}
 	}
 	return nil // it is over
@@ -227,7 +227,7 @@ func (p *Party) supply() {
 	for i := range p.d.lanes {
 		l, on := &p.d.lanes[i], &p.view.Channel.Lanes[i]
 		if on.Head.Locked > 0 && on.Listed == nil && l.listed && LockRoot(l.base.locks) == on.Head.Locks {
-			p.out.Submit = append(p.out.Submit, Supply{p.s.Channel, Side(i), l.base.locks}) //nolint:gosec // 0 or 1
+			p.out.Submit = append(p.out.Submit, Supply{p.s.Channel, Side(i), l.base.locks})
 		}
 	}
 }

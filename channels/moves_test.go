@@ -145,8 +145,9 @@ func (w *world) useful(p *Party, m Message) bool {
 		return m.Slot.Gen == p.own().gen && m.Slot.Seq > p.own().certified
 	case Resync:
 		return m.Echo == 0 || m.Echo == p.session && !p.synced
+	default:
+		return true
 	}
-	return true
 }
 
 func sketch(m Message) string {
@@ -160,8 +161,9 @@ func sketch(m Message) string {
 		return fmt.Sprintf("proposal %T%v", m.Joint.Do, m.Joint.Do)
 	case Consent:
 		return fmt.Sprintf("consent %T", m.Joint.Do)
+	default:
+		return fmt.Sprintf("%T", m)
 	}
-	return fmt.Sprintf("%T", m)
 }
 
 // orders lists what an honest bank may order.
@@ -215,8 +217,8 @@ func (w *world) lock(s Side, n int8) Lock {
 }
 
 func (w *world) amounts() []cypherlink.Amount {
-	if len(w.h.bounds.amounts) > 0 {
-		return w.h.bounds.amounts
+	if len(w.h.amounts) > 0 {
+		return w.h.amounts
 	}
 	return []cypherlink.Amount{1}
 }
@@ -277,7 +279,7 @@ func (w *world) restart(s Side, d durable, told bool) {
 	p := &Party{s: old.s, d: d, waiting: map[uint32]Entry{}}
 	w.parties[s] = p
 	v := *old.view
-	session := uint64(old.session) + 1
+	session := old.session + 1
 	_ = w.does(s, func(p *Party) (Effects, error) { return p.Start(0, session) })
 	_ = w.does(s, func(p *Party) (Effects, error) { return p.See(0, v) })
 	if told {
@@ -473,6 +475,7 @@ func (w *world) conspire(add func(string, func(*world))) {
 			aimed = []JointAction{d}
 		case Cut:
 			aimed = []JointAction{Cut{b, p.peer().gen}, Cut{h, p.own().gen}}
+		case Open, Record, Settlement:
 		}
 		var points [2][]Point
 		for lane := range points {

@@ -21,7 +21,10 @@ const (
 // Operation is one thing that an update does: Pay, Lock, Settle or Unlock.
 //
 //sumtype:decl
-type Operation interface{ appendWire(w *wire.Writer) }
+type Operation interface {
+	appendWire(w *wire.Writer)
+	operation()
+}
 
 // Pay pays. Terms is the hash of what the parties agreed, and Payment its UETR.
 type Pay struct {
@@ -61,6 +64,11 @@ const (
 	opSettle
 	opUnlock
 )
+
+func (Pay) operation()    {}
+func (Lock) operation()   {}
+func (Settle) operation() {}
+func (Unlock) operation() {}
 
 func (p Pay) appendWire(w *wire.Writer) {
 	w.U8(opPay)

@@ -231,7 +231,8 @@ func (p *Party) suspended(lane Side) bool {
 		return true
 	}
 	c := &p.view.Channel
-	if c.State != Opened || c.Lanes[lane].Challenge != (Challenge{}) || c.Lanes[lane].Gen != p.d.lanes[lane].gen {
+	on := &c.Lanes[lane]
+	if c.State != Opened || on.Challenge != (Challenge{}) || on.Gen != p.d.lanes[lane].gen {
 		return true
 	}
 	return slices.ContainsFunc(p.d.joints, func(j Joint) bool {
@@ -240,8 +241,9 @@ func (p *Party) suspended(lane Side) bool {
 			return p.live(&j) && do.Lane == lane
 		case Settlement:
 			return p.live(&j)
+		default:
+			return false
 		}
-		return false
 	})
 }
 
@@ -256,8 +258,9 @@ func (p *Party) live(j *Joint) bool {
 		return c.Releases < do.Number
 	case Cut:
 		return c.Lanes[do.Lane].Gen == do.Gen
+	default:
+		return c.State == Opened
 	}
-	return c.State == Opened
 }
 
 // disturbed tells whether this bank sees a challenge or a closing.

@@ -40,7 +40,7 @@ func (p *Party) mayWrite() error {
 		return refuse(L2, reasonOffline, "a challenge is open")
 	case p.suspended(p.s.Side) && p.view.Fresh:
 		return refuse(L2, reasonOffline, "a cut or the close of the channel is under way")
-	case l.last.Seq+uint32(len(p.drafts))-l.certified >= limit: //nolint:gosec // at most MaxUncertified drafts
+	case len(l.entries)-int(l.certified-l.base.Seq)+len(p.drafts) >= int(limit):
 		return refuse(L2, reasonLimit, "%d updates are not certified", limit)
 	case l.last.Seq > math.MaxUint32-2*MaxUncertified:
 		return refuse(L2, reasonLimit, "the lane is full")

@@ -35,7 +35,7 @@ func (p *Party) compare(m Resync) error {
 		return refuse(L10, reasonFailed, "an answer to start %d, this is %d", m.Echo, p.session)
 	}
 	for i := range p.d.lanes {
-		lane := Side(i) //nolint:gosec // 0 or 1
+		lane := Side(i)
 		if l := &p.d.lanes[i]; m.Gens[i] != l.gen || p.view.Channel.Lanes[i].Gen != l.gen {
 			return refuse(L10, reasonOffline, "lane %s: generation %d, here it is %d", lane, m.Gens[i], l.gen)
 		} else if !l.listed && LockRoot(m.Locks[i]) == l.base.Locks {

@@ -59,7 +59,7 @@ func (c *Channel) Expire(rules *Rules, now Time) (moves Moves, changed bool) {
 	for i := range c.Lanes {
 		l := &c.Lanes[i]
 		if l.Challenge != (Challenge{}) && c.Limits.passed(l.Challenge.Since, now) {
-			c.raise(rules, Side(i)) //nolint:gosec // 0 or 1
+			c.raise(rules, Side(i))
 			changed = true
 		}
 	}
@@ -105,7 +105,7 @@ func (c *Channel) decided(rules *Rules, now Time) bool {
 func (c *Channel) payOut(rules *Rules) Moves {
 	var earned [2]int64 // through locks
 	for i := range c.Lanes {
-		payer := Side(i) //nolint:gosec // 0 or 1
+		payer := Side(i)
 		l := &c.Lanes[i]
 		earned[payer] += int64(l.Head.Locked)
 		for _, lock := range l.Listed {
@@ -189,7 +189,7 @@ func (c *Channel) anchor(rules *Rules, a Anchor) error {
 		}
 		u := &certificate.Update
 		if u.Channel != c.ID || int(u.Lane) != i {
-			return refuse(T2, reasonForm, "the update of lane %s is another lane's", Side(i)) //nolint:gosec // 0 or 1
+			return refuse(T2, reasonForm, "the update of lane %s is another lane's", Side(i))
 		}
 		if !c.advances(u.Lane, u.Slot()) {
 			continue
@@ -227,7 +227,7 @@ func (c *Channel) maximum(points [2]Point) (lanes [2]Lane, err error) {
 	lanes = c.Lanes
 	advanced := false
 	for i := range points {
-		if !c.advances(Side(i), points[i].Slot()) { //nolint:gosec // 0 or 1
+		if !c.advances(Side(i), points[i].Slot()) {
 			continue
 		}
 		advanced = true
@@ -243,10 +243,10 @@ func (c *Channel) maximum(points [2]Point) (lanes [2]Lane, err error) {
 		reverse := lanes[1-i].Head
 		if lanes[i].Head != c.Lanes[i].Head && points[i].Dep > reverse.Paid {
 			return lanes, refuse(T2, reasonFunds, "lane %s relies on %d, the other has paid %d",
-				Side(i), points[i].Dep, reverse.Paid) //nolint:gosec // 0 or 1
+				Side(i), points[i].Dep, reverse.Paid)
 		}
 		if b, ok := balance(c.Escrow[i], reverse.Paid, lanes[i].Head); !ok || b < 0 {
-			return lanes, refuse(T2, reasonFunds, "the balance of %s would be %d", Side(i), b) //nolint:gosec // 0 or 1
+			return lanes, refuse(T2, reasonFunds, "the balance of %s would be %d", Side(i), b)
 		}
 	}
 	return lanes, nil
@@ -259,7 +259,7 @@ func (c *Channel) dispute(now Time, a Dispute) error {
 		return refuse(T3, reasonFailed, "the channel is %s", c.State)
 	case a.Slot.Gen != l.Gen:
 		return refuse(T3, reasonFailed, "lane %s is in generation %d", a.Lane, l.Gen)
-	case l.Challenge.Seq == a.Slot.Seq:
+	case l.Challenge != (Challenge{}) && l.Challenge.Seq == a.Slot.Seq:
 		return ledger.ErrRepeated
 	case l.Challenge != (Challenge{}):
 		return refuse(T3, reasonFailed, "lane %s is challenged at %d", a.Lane, l.Challenge.Seq)
@@ -313,7 +313,7 @@ func (c *Channel) Together(rules *Rules, now Time, j *Joint) (moves Moves, err e
 		}
 	case Cut:
 		if next.Lanes[do.Lane].Gen != do.Gen {
-			return moves, refuse(T4, reasonFailed, "lane %s is in generation %d", do.Lane, next.Lanes[do.Lane].Gen)
+			return moves, refuse(T4, reasonFailed, "lane %s is not in generation %d", do.Lane, do.Gen)
 		}
 		next.raise(rules, do.Lane)
 	case Settlement:
@@ -373,7 +373,7 @@ func New(rules *Rules, now Time, j *Joint) (*Channel, error) {
 	}
 	for i := range c.Lanes {
 		c.Lanes[i].Head = Head{Hash: cypherlink.Hash(c.ID), Locks: LockRoot(nil)}
-		c.Lanes[i].Signers = rules.Signers(c, Side(i)) //nolint:gosec // 0 or 1
+		c.Lanes[i].Signers = rules.Signers(c, Side(i))
 	}
 	return c, nil
 }

@@ -30,6 +30,7 @@ func (p *Party) ask(do JointAction) error {
 	switch do.(type) {
 	case Cut, Settlement:
 		j.Points[peer] = p.peer().point(p.peer().certified)
+	default:
 	}
 	if err := p.mayJoin(&j); err != nil {
 		return err
@@ -93,8 +94,9 @@ func (p *Party) mayJoin(j *Joint) error {
 		return p.mayCut(j, do)
 	case Settlement:
 		return p.mayClose(j)
+	default:
+		return refuse(L9, reasonForm, "%T", j.Do)
 	}
-	return refuse(L9, reasonForm, "%T", j.Do)
 }
 
 // certifiedPoints reports a point of which this bank does not hold the certificate.
@@ -156,8 +158,8 @@ func (p *Party) mayCut(j *Joint, c Cut) error {
 func (p *Party) mayClose(j *Joint) error {
 	for _, lane := range []Side{A, B} {
 		l := &p.d.lanes[lane]
-		if l.certified != l.last.Seq || max(j.Points[lane].Seq, l.base.Seq) != l.last.Seq || l.last.Locked != 0 ||
-			len(p.drafts) > 0 {
+		whole := l.certified == l.last.Seq && max(j.Points[lane].Seq, l.base.Seq) == l.last.Seq
+		if !whole || l.last.Locked != 0 || len(p.drafts) > 0 {
 			return refuse(L9, reasonFailed, "lane %s is not certified up to its end, or has open locks", lane)
 		}
 	}

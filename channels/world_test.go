@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cypherlink/cypherlink"
@@ -65,12 +66,6 @@ type house struct {
 	secrets  []cypherlink.Preimage
 	rules    Rules
 	err      error
-}
-
-type pending struct {
-	by     Side
-	action int // in house.actions
-	since  uint64
 }
 
 type world struct {
@@ -183,10 +178,7 @@ func (w *world) clone() *world {
 // copyOf is a party that a step may change.
 func copyOf(p *Party) *Party {
 	c := *p
-	c.waiting = make(map[uint32]Entry, len(p.waiting))
-	for k, v := range p.waiting {
-		c.waiting[k] = v
-	}
+	c.waiting = maps.Clone(p.waiting)
 	c.drafts, c.told = slices.Clone(p.drafts), slices.Clip(p.told)
 	if p.view != nil {
 		v := *p.view
@@ -235,6 +227,7 @@ func (w *world) persisted(s Side, e Event) {
 		w.joined[s] = insert(w.joined[s], w.h.joint(e.Joint))
 	case Wrote:
 		w.h.updates[e.Entry.Update.Hash] = &e.Entry
+	default:
 	}
 }
 
@@ -258,6 +251,7 @@ func (w *world) fact(s Side, f Fact) {
 		if slices.Contains(w.paid, f.Lock.ID) {
 			w.violation("%s fails what stands behind lock %s, which is paid", s, f.Lock.ID)
 		}
+	case FactBound, FactAnchored, FactDropped, FactSecret:
 	}
 }
 
@@ -482,6 +476,7 @@ func (w *world) headMoved(lane Side, from, to cypherlink.Hash) {
 				w.settled(op.Lock)
 			case Unlock:
 				w.unlocked(lane, op.Lock)
+			case Pay, Lock:
 			}
 		}
 		h = e.Update.Prev
