@@ -1,0 +1,316 @@
+package channels
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/cypherlink/cypherlink"
+)
+
+// meet is a pair that has met, and lost nothing.
+func meet(t *testing.T) *pair {
+	t.Helper()
+	p := newPair(t)
+	p.settle()
+	return p
+}
+
+func (p *pair) must(s Side, step func(*Party) (Effects, error)) {
+	p.t.Helper()
+	if err := p.does(s, step); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pair) pays(s Side, amount cypherlink.Amount) {
+	p.t.Helper()
+	p.ordered[s]++
+	op := Pay{Payment: cypherlink.UETR{byte(s), byte(p.ordered[s]), 6: 0x40, 8: 0x80}, Amount: amount}
+	p.must(s, func(q *Party) (Effects, error) { return q.Order(p.ms, []Operation{op}) })
+}
+
+// arrive delivers everything that flies now, and what that makes fly.
+func (p *pair) arrive() {
+	for len(p.flying[A])+len(p.flying[B]) > 0 {
+		for _, s := range []Side{A, B} {
+			if len(p.flying[s]) > 0 {
+				p.deliver(s, 0, false)
+			}
+		}
+	}
+}
+
+func (p *pair) wantBound(lane Side, seq uint32) {
+	p.t.Helper()
+	for _, s := range []Side{A, B} {
+		if got := p.parties[s].d.lanes[lane].bound; got != seq {
+			p.t.Fatalf("%s holds lane %s for bound at %d, want %d", s, lane, got, seq)
+		}
+	}
+}
+
+// A lost packet needs no dispute: the same bytes are sent again (L1, resync).
+func TestLostMessages(t *testing.T) {
+	for _, lost := range []string{"offer", "countersignature"} {
+		t.Run(lost, func(t *testing.T) {
+			p := meet(t)
+			p.pays(A, 5)
+			first := slices.Clone(p.flying[B])
+			if lost == "offer" {
+				p.flying[B] = nil
+			} else {
+				p.deliver(B, 0, false)
+				p.flying[A] = nil
+			}
+			p.ms += 1_000
+			p.must(A, func(q *Party) (Effects, error) { return q.Tick(p.ms) })
+			if !slices.EqualFunc(p.flying[B], first, func(a, b []byte) bool { return string(a) == string(b) }) {
+				t.Fatal("what is sent again is not the same")
+			}
+			p.arrive()
+			p.wantBound(A, 1)
+			if p.submits != 0 {
+				t.Fatal("a lost packet comes before the chain")
+			}
+		})
+	}
+}
+
+// A writer stops at the window, at what it has, and while a challenge is open (L2, L3; attack B6).
+func TestWriterStops(t *testing.T) {
+	p := meet(t)
+	order := func(amount cypherlink.Amount) error {
+		return p.does(A, func(q *Party) (Effects, error) {
+			return q.Order(p.ms, []Operation{Pay{Payment: cypherlink.UETR{9}, Amount: amount}})
+		})
+	}
+	if err := order(cypherlink.Amount(capital) + 1); cypherlink.ErrorCode(err) != L3.Code() {
+		t.Fatal(err)
+	}
+	for range 4 {
+		p.pays(A, 1)
+	}
+	if err := order(1); cypherlink.ErrorCode(err) != L2.Code() {
+		t.Fatal(err)
+	}
+	p.arrive()
+	p.include(B, Dispute{p.chain.ID, B, Slot{0, 9}})
+	p.block()
+	if err := order(1); cypherlink.ErrorCode(err) != L2.Code() {
+		t.Fatal(err)
+	}
+}
+
+// What is certified while the lane is suspended is bound when that ends without a cut.
+func TestBindingAgain(t *testing.T) {
+	p := meet(t)
+	p.include(B, Dispute{p.chain.ID, A, Slot{0, 1}})
+	p.pays(A, 5) // A has not seen it
+	p.see(B)
+	p.arrive()
+	if p.parties[B].peer().certified != 1 || p.parties[B].peer().bound != 0 {
+		t.Fatal("bound while a challenge is open")
+	}
+	p.block() // both see it: the best pair answers it
+	p.block()
+	p.wantBound(A, 1)
+	if p.chain.Lanes[A].Head.Seq != 1 || p.chain.Lanes[A].Challenge != (Challenge{}) || p.chain.Lanes[A].Gen != 0 {
+		t.Fatalf("lane %+v", p.chain.Lanes[A])
+	}
+}
+
+// A payee that stays silent costs its payer one generation: the payment is void (L7).
+func TestSilentPayee(t *testing.T) {
+	p := meet(t)
+	p.pays(A, 5)
+	for range 40 {
+		p.flying[B] = nil
+		p.block()
+	}
+	if p.chain.Lanes[A].Gen != 1 || len(p.parties[A].own().entries) != 0 {
+		t.Fatalf("lane %+v", p.chain.Lanes[A])
+	}
+	if kinds := p.ended; len(kinds) != 1 {
+		t.Fatalf("facts %v", kinds)
+	}
+	for _, kind := range p.ended {
+		if kind != FactVoid {
+			t.Fatalf("the payment is %d", kind)
+		}
+	}
+	p.flying[B] = nil
+	p.settle()
+	p.pays(A, 7) // the lane goes on
+	p.arrive()
+	p.wantBound(A, 1)
+}
+
+// A second update in a slot is kept as evidence, and the channel is closed (attack B1).
+func TestEquivocation(t *testing.T) {
+	p := meet(t)
+	twin := copyOf(p.parties[A])
+	p.pays(A, 5)
+	p.arrive()
+	e, err := twin.Order(p.ms, []Operation{Pay{Payment: cypherlink.UETR{7}, Amount: 6}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.does(B, func(q *Party) (Effects, error) { return q.Hear(p.ms, e.Send[0]) })
+	if cypherlink.ErrorCode(err) != L4.Code() || !p.parties[B].d.stopped || p.chain.State != Closing {
+		t.Fatalf("%v, stopped %v, the channel is %s", err, p.parties[B].d.stopped, p.chain.State)
+	}
+	evidence := p.logs[B][len(p.logs[B])-1].(Stopped).Evidence
+	if evidence.One.Update.Slot() != evidence.Other.Update.Slot() || evidence.One.Update.Hash == evidence.Other.Update.Hash {
+		t.Fatalf("evidence %+v", evidence)
+	}
+	if _, err := p.parties[B].Order(p.ms, []Operation{Pay{Payment: cypherlink.UETR{8}, Amount: 1}}); err == nil {
+		t.Fatal("the bank goes on signing")
+	}
+}
+
+// An old copy of the store is found out by what the other bank can show; nothing is signed twice, and
+// the lane goes on in the next generation (L10; attack B9).
+func TestOldCopy(t *testing.T) {
+	for _, of := range []Side{A, B} {
+		t.Run(of.String(), func(t *testing.T) {
+			p := meet(t)
+			p.pays(A, 5)
+			p.arrive()
+			old := len(p.logs[of])
+			p.pays(A, 6)
+			p.arrive()
+			p.wantBound(A, 2)
+			p.logs[of] = p.logs[of][:old]
+			p.start(of)
+			p.arrive()
+			if !p.parties[of].own().barred || !p.parties[of].peer().barred {
+				t.Fatal("the old copy is not found out")
+			}
+			if _, err := p.parties[of].Order(p.ms, []Operation{Pay{Payment: cypherlink.UETR{8}, Amount: 1}}); err == nil {
+				t.Fatal("an old copy writes")
+			}
+			p.settle()
+			if p.chain.Lanes[A].Gen != 1 || p.chain.Lanes[B].Gen != 1 || p.chain.Lanes[A].Head.Paid != 11 {
+				t.Fatalf("lanes %+v", p.chain.Lanes)
+			}
+			p.pays(A, 7)
+			p.pays(B, 8)
+			p.arrive()
+			p.wantBound(A, 3)
+			p.wantBound(B, 1)
+			p.close()
+		})
+	}
+}
+
+// What answers an earlier start is worth nothing: it may be older than what was signed since.
+func TestOldResync(t *testing.T) {
+	p := meet(t)
+	p.start(A)
+	p.deliver(B, 0, false)
+	answer := p.flying[A][0]
+	p.flying[A] = nil
+	p.start(A)
+	p.flying[A] = [][]byte{answer}
+	p.deliver(A, 0, false)
+	if p.parties[A].synced {
+		t.Fatal("an old answer is taken")
+	}
+	p.arrive()
+	if !p.parties[A].synced {
+		t.Fatal("the new one is not")
+	}
+}
+
+// lockOf orders a lock of 20 s in lane A and lets it become bound.
+func (p *pair) lockOf(amount cypherlink.Amount) (Lock, cypherlink.Preimage) {
+	p.t.Helper()
+	p.locks++
+	preimage := cypherlink.Preimage{1, byte(p.locks)}
+	l := Lock{ID: LockID{byte(p.locks)}, Condition: preimage.Condition(), Amount: amount, Expiry: p.now.S + 20}
+	p.must(A, func(q *Party) (Effects, error) { return q.Order(p.ms, []Operation{l}) })
+	p.arrive()
+	return l, preimage
+}
+
+func TestLockIsSettled(t *testing.T) {
+	p := meet(t)
+	lock, preimage := p.lockOf(30)
+	p.must(B, func(q *Party) (Effects, error) { return q.Learn(p.ms, preimage) })
+	err := p.does(B, func(q *Party) (Effects, error) { return q.Fail(p.ms, lock.ID) })
+	if cypherlink.ErrorCode(err) != H4.Code() {
+		t.Fatalf("a lock is given up whose preimage is released: %v", err)
+	}
+	if len(p.revealed) != 1 {
+		t.Fatal("the preimage is not revealed on the chain first (H1)")
+	}
+	p.block()
+	p.arrive()
+	p.wantBound(A, 2)
+	if l := p.parties[A].own(); l.last.Paid != 30 || l.last.Locked != 0 {
+		t.Fatalf("paid %d, locked %d", l.last.Paid, l.last.Locked)
+	}
+}
+
+func TestLockIsGivenUp(t *testing.T) {
+	p := meet(t)
+	l, preimage := p.lockOf(30)
+	p.must(B, func(q *Party) (Effects, error) { return q.Fail(p.ms, l.ID) })
+	p.arrive()
+	p.wantBound(A, 2)
+	if l := p.parties[A].own(); l.last.Paid != 0 || l.last.Locked != 0 || len(p.parties[A].d.gone) != 1 {
+		t.Fatalf("paid %d, locked %d", l.last.Paid, l.last.Locked)
+	}
+	p.must(B, func(q *Party) (Effects, error) { return q.Learn(p.ms, preimage) })
+	if len(p.revealed) != 0 {
+		t.Fatal("a lock that was given up is claimed")
+	}
+}
+
+// At the expiry it is too late, and not before (attacks H1, H3).
+func TestLockExpires(t *testing.T) {
+	p := meet(t)
+	l, preimage := p.lockOf(30)
+	for p.now.S < l.Expiry-1 {
+		p.block()
+	}
+	p.arrive()
+	if p.parties[A].own().last.Locked != 30 {
+		t.Fatal("a lock ends before its expiry")
+	}
+	p.must(B, func(q *Party) (Effects, error) { return q.Learn(p.ms, preimage) })
+	if len(p.revealed) != 0 {
+		t.Fatal("a preimage is released within the margin")
+	}
+	p.block()
+	p.arrive()
+	p.wantBound(A, 2)
+	if l := p.parties[A].own(); l.last.Paid != 0 || l.last.Locked != 0 || len(p.parties[A].d.gone) != 1 {
+		t.Fatalf("paid %d, locked %d", l.last.Paid, l.last.Locked)
+	}
+	err := p.does(A, func(q *Party) (Effects, error) { return q.Hear(p.ms, Secret{l.ID, preimage}) })
+	if cypherlink.ErrorCode(err) != H1.Code() {
+		t.Fatal(err)
+	}
+}
+
+// Many small locks are refused at the limit (attack H7).
+func TestLockLimits(t *testing.T) {
+	p := meet(t)
+	for range 3 {
+		p.lockOf(1)
+	}
+	for name, l := range map[string]Lock{
+		"number": {ID: LockID{9}, Amount: 1, Condition: cypherlink.Condition{9}, Expiry: p.now.S + 20},
+		"amount": {ID: LockID{9}, Amount: 101, Condition: cypherlink.Condition{9}, Expiry: p.now.S + 20},
+		"near":   {ID: LockID{9}, Amount: 1, Condition: cypherlink.Condition{9}, Expiry: p.now.S + 4},
+		"far":    {ID: LockID{9}, Amount: 1, Condition: cypherlink.Condition{9}, Expiry: p.now.S + 61},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := p.does(A, func(q *Party) (Effects, error) { return q.Order(p.ms, []Operation{l}) })
+			if cypherlink.ErrorCode(err) != L4.Code() {
+				t.Fatal(err)
+			}
+		})
+	}
+}
