@@ -189,6 +189,8 @@ func innerClass(code cypherlink.Code) class {
 		return class{http.StatusUnprocessableEntity, "The account is unknown"}
 	case ledger.CodeExpiry, ledger.CodeExpired:
 		return class{http.StatusUnprocessableEntity, "The time for this is over"}
+	case ledger.CodeSuspended, ledger.CodeNotValid, ledger.CodeRevoked, ledger.CodePayeeBarred:
+		return class{http.StatusUnprocessableEntity, "A bank may not take on new business"}
 	case terms.CodeSilent, peer.CodeBusy:
 		return class{http.StatusServiceUnavailable, "Another party does not answer"}
 	case ledger.CodeMalformed, ledger.CodeSignature, ledger.CodeUnknownSigner, ledger.CodeNotAllowed,

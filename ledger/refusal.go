@@ -22,6 +22,10 @@ const (
 	CodePreimage        cypherlink.Code = "preimage_wrong"
 	CodeAlreadyReturned cypherlink.Code = "custody_returned"
 	CodeAlreadyPaid     cypherlink.Code = "custody_confirmed"
+	CodeSuspended       cypherlink.Code = "participant_suspended"
+	CodeNotValid        cypherlink.Code = "participant_not_valid"
+	CodeRevoked         cypherlink.Code = "participant_revoked"
+	CodePayeeBarred     cypherlink.Code = "payee_barred"
 )
 
 // refuse builds a refusal. The reason is the code's, from ExternalStatusReason.
@@ -51,6 +55,14 @@ func reason(code cypherlink.Code) string {
 		return "DS0A"
 	case CodeConditionUsed, CodeCustodyDiffers:
 		return "DU03"
+	case CodeSuspended:
+		return "AG10" // agent suspended
+	case CodePayeeBarred:
+		return "AG11" // creditor agent suspended
+	case CodeNotValid:
+		return "DS0D"
+	case CodeRevoked:
+		return "DS0C"
 	default:
 		return "ED05"
 	}

@@ -33,6 +33,8 @@ type Charter struct {
 	Policies map[cypherlink.Asset]validator.Policy
 	// Keys holds the identity keys of those who may speak now.
 	Keys validator.Keys
+	// Signers tells what each of them may do. Nil stands for everything, for everybody in Keys.
+	Signers Signers
 	// Verifier checks signatures, and has to remember those that are right: a ledger sees a
 	// command more than once. Nil stands for cosi.VerifyEd25519Batch.
 	Verifier cosi.Verifier
@@ -112,7 +114,7 @@ func (c *Charter) Authenticate(commands ...*SignedCommand) []error {
 	signatures := make([]cosi.IdentitySignature, 0, len(commands))
 	places := make([]int, 0, len(commands))
 	for i, command := range commands {
-		key, err := c.key(command)
+		key, _, err := c.signer(command)
 		if err != nil {
 			refused[i] = err
 			continue
@@ -145,19 +147,19 @@ func (c *Charter) foresee(commands []*SignedCommand, refused []error) {
 	c.Verifier(signatures)
 }
 
-// key is the signer's, or a refusal.
-func (c *Charter) key(command *SignedCommand) ([32]byte, error) {
+// signer is the signer's key and status, or a refusal.
+func (c *Charter) signer(command *SignedCommand) (key [32]byte, status Status, err error) {
 	switch {
 	case command.Command == nil:
-		return [32]byte{}, refuse(CodeMalformed, "there is no command", nil)
+		return key, Unknown, refuse(CodeMalformed, "there is no command", nil)
 	case command.Network != c.Network || command.Ledger != c.Ledger:
-		return [32]byte{}, refuse(CodeMalformed, "the command is for another ledger", nil)
+		return key, Unknown, refuse(CodeMalformed, "the command is for another ledger", nil)
 	}
-	key, ok := c.Keys.Key(command.Signer)
-	if !ok {
-		return [32]byte{}, refuse(CodeUnknownSigner, "the signer is not registered here", nil)
+	key, status = c.find(command.Signer)
+	if status == Unknown || status == Revoked {
+		return key, status, barred(status)
 	}
-	return key, nil
+	return key, status, nil
 }
 
 // Apply checks the command under the charter at ledger time nowMS (milliseconds since 1970)
@@ -165,16 +167,17 @@ func (c *Charter) key(command *SignedCommand) ([32]byte, error) {
 // expiry has come (Expire) before. The error is nil, a refusal with a code of this package,
 // ErrRepeated with the custody that stands, or an error of the book.
 func (c *Charter) Apply(book Book, nowMS int64, command *SignedCommand) (Custody, error) {
-	if _, err := c.key(command); err != nil {
+	_, status, err := c.signer(command)
+	if err != nil {
 		return Custody{}, err
 	}
 	switch body := command.Command.(type) {
 	case *Prepare:
-		return c.prepare(book, nowMS, command.Signer, body)
+		return c.prepare(book, nowMS, command.Signer, status, body)
 	case *Confirm:
-		return confirm(book, nowMS, body)
+		return confirm(book, nowMS, command.Signer, status, body)
 	case *Return:
-		return giveBack(book, nowMS, command.Signer, body)
+		return giveBack(book, nowMS, command.Signer, status, body)
 	default:
 		return Custody{}, refuse(CodeMalformed, "the command is of no known kind", nil)
 	}
@@ -195,7 +198,7 @@ func Expire(book Book, nowMS int64, id CustodyID) (custody Custody, changed bool
 }
 
 func (c *Charter) prepare(
-	book Book, nowMS int64, signer cypherlink.ParticipantID, p *Prepare,
+	book Book, nowMS int64, signer cypherlink.ParticipantID, status Status, p *Prepare,
 ) (Custody, error) {
 	leg := p.Subject.Fields
 	want := Custody{ID: p.Custody(c.Network), Subject: p.Subject, Packet: p.Packet, State: Prepared}
@@ -216,6 +219,9 @@ func (c *Charter) prepare(
 			return Custody{}, refuse(CodeCustodyDiffers, "the custody exists with other content", nil)
 		}
 		return standing, ErrRepeated
+	}
+	if err := c.newBusiness(status, leg.Credit.Owner); err != nil {
+		return Custody{}, err
 	}
 	if locked, err := book.Locked(p.Subject.Condition); err != nil {
 		return Custody{}, err
@@ -279,13 +285,13 @@ func covered(book Book, c Custody) error {
 	return nil
 }
 
-func confirm(book Book, nowMS int64, body *Confirm) (Custody, error) {
-	c, ok, err := book.Custody(body.ID)
+func confirm(
+	book Book, nowMS int64, signer cypherlink.ParticipantID, status Status, body *Confirm,
+) (Custody, error) {
+	c, err := custodyFor(book, body.ID, signer, status)
 	switch {
 	case err != nil:
 		return Custody{}, err
-	case !ok:
-		return Custody{}, refuse(CodeUnknownCustody, "there is no such custody", nil)
 	case !c.Subject.Condition.FulfilledBy(body.Preimage):
 		return Custody{}, refuse(CodePreimage, "the preimage does not fulfil the condition", nil)
 	}
@@ -305,14 +311,11 @@ func confirm(book Book, nowMS int64, body *Confirm) (Custody, error) {
 }
 
 func giveBack(
-	book Book, nowMS int64, signer cypherlink.ParticipantID, body *Return,
+	book Book, nowMS int64, signer cypherlink.ParticipantID, status Status, body *Return,
 ) (Custody, error) {
-	c, ok, err := book.Custody(body.ID)
+	c, err := custodyFor(book, body.ID, signer, status)
 	if err != nil {
 		return Custody{}, err
-	}
-	if !ok {
-		return Custody{}, refuse(CodeUnknownCustody, "there is no such custody", nil)
 	}
 	switch c.State {
 	case Returned:
