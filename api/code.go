@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/internal/peer"
 	"github.com/cypherlink/cypherlink/iso20022"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -196,7 +197,10 @@ func innerClass(code cypherlink.Code) class {
 	case ledger.CodeMalformed, ledger.CodeSignature, ledger.CodeUnknownSigner, ledger.CodeNotAllowed,
 		ledger.CodeNotApproved, ledger.CodeConditionUsed, ledger.CodeCustodyDiffers,
 		ledger.CodeUnknownCustody, ledger.CodePreimage, ledger.CodeAlreadyReturned,
-		ledger.CodeAlreadyPaid, terms.CodeShare, peer.CodeTooLarge:
+		ledger.CodeAlreadyPaid, terms.CodeShare, peer.CodeTooLarge,
+		chain.CodeChangeVersion, chain.CodeChangeCertificate, chain.CodeChangeUnknown,
+		chain.CodeChangeMalformed, chain.CodeChangeUsed, chain.CodeChangePossession,
+		chain.CodeChangeStatus, chain.CodeChangeMember, chain.CodeChangeAuthorities, chain.CodeChangeFull:
 		return requestClass(CodeInternal)
 	}
 	return class{}

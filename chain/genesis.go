@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cypherlink/cypherlink"
@@ -23,6 +24,7 @@ type GenesisFile struct {
 	TimeMS int64
 	// KeyBlock opens epoch 1. Its members are participants of role member, all of them.
 	KeyBlock     KeyBlock
+	Authorities  Authorities
 	Participants []Participant
 	Ledgers      []Ledger
 	Assets       []Asset
@@ -31,15 +33,17 @@ type GenesisFile struct {
 	Openings []ledger.Balance
 }
 
+// Authorities says how the registry is changed: by so many participants of RoleAuthority.
+type Authorities struct{ Threshold int }
+
 // Genesis is a network as its genesis file defines it: checked, immutable, and safe for
 // concurrent use.
 type Genesis struct {
-	file         GenesisFile
-	raw          []byte
-	network      cypherlink.NetworkID
-	participants map[cypherlink.ParticipantID]*Participant
-	ledgers      map[cypherlink.LedgerID]*Ledger
-	policies     map[cypherlink.Asset]validator.Policy
+	file     GenesisFile
+	raw      []byte
+	network  cypherlink.NetworkID
+	registry *Registry
+	ledgers  map[cypherlink.LedgerID]*Ledger
 }
 
 // ParseGenesis reads a genesis file: exactly the bytes that GenesisFile.Encode writes, of a
@@ -52,12 +56,16 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	}
 	g := &Genesis{
 		file: file, raw: slices.Clone(raw), network: cypherlink.NewNetworkID(raw),
-		participants: make(map[cypherlink.ParticipantID]*Participant, len(file.Participants)),
-		ledgers:      make(map[cypherlink.LedgerID]*Ledger, len(file.Ledgers)),
-		policies:     make(map[cypherlink.Asset]validator.Policy, len(file.Assets)),
+		ledgers: make(map[cypherlink.LedgerID]*Ledger, len(file.Ledgers)),
+	}
+	g.registry = &Registry{
+		network: g.network, threshold: file.Authorities.Threshold,
+		records: make(map[cypherlink.ParticipantID]*Record, len(file.Participants)),
+		assets:  make(map[cypherlink.Asset]Asset, len(file.Assets)),
 	}
 	checks := []func() error{
-		g.addParticipants, g.addLedgers, g.addAssets, g.checkOpenings, g.checkCommittee, g.checkPossession,
+		g.addParticipants, g.addLedgers, g.addAssets, g.registry.settle,
+		g.checkOpenings, g.checkCommittee, g.checkPossession,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -76,29 +84,34 @@ func (g *Genesis) Bytes() []byte { return g.raw }
 // File is the content of the file. The caller does not change it.
 func (g *Genesis) File() GenesisFile { return g.file }
 
-// Participant finds a participant by id. The caller does not change it.
+// Registry is the one that the network begins with.
+func (g *Genesis) Registry() *Registry { return g.registry }
+
+// Participant finds a participant of genesis by id. The caller does not change it.
 func (g *Genesis) Participant(id cypherlink.ParticipantID) (*Participant, bool) {
-	p, ok := g.participants[id]
-	return p, ok
-}
-
-// ParticipantByBIC finds a bank or clearing bank. The caller does not change it.
-func (g *Genesis) ParticipantByBIC(bic cypherlink.BIC) (*Participant, bool) {
-	for i := range g.file.Participants {
-		if p := &g.file.Participants[i]; !bic.IsZero() && p.BIC == bic {
-			return p, true
-		}
+	rec, ok := g.registry.Participant(id)
+	if !ok {
+		return nil, false
 	}
-	return nil, false
+	return &rec.Participant, true
 }
 
-// Key implements validator.Keys over the registry.
+// ParticipantByBIC finds a bank or clearing bank of genesis. The caller does not change it.
+func (g *Genesis) ParticipantByBIC(bic cypherlink.BIC) (*Participant, bool) {
+	rec, ok := g.registry.ByBIC(bic)
+	if !ok {
+		return nil, false
+	}
+	return &rec.Participant, true
+}
+
+// Key implements validator.Keys over the participants of genesis.
 func (g *Genesis) Key(id cypherlink.ParticipantID) (key [32]byte, ok bool) {
-	p, ok := g.participants[id]
+	rec, ok := g.registry.Participant(id)
 	if !ok {
 		return key, false
 	}
-	return p.Identity, true
+	return rec.Identity, true
 }
 
 // Ledger finds a ledger by id. The caller does not change it.
@@ -117,9 +130,8 @@ func (g *Genesis) Chain() cypherlink.LedgerID {
 	return "" // ParseGenesis has seen one
 }
 
-// Charter is what the rules of that ledger rest on, with a Verifier of its own that remembers. A
-// ledger that is not of this network is
-// ErrGenesis.
+// Charter is what the rules of that ledger rest on in the beginning, with a Verifier of its own
+// that remembers. A ledger that is not of this network is ErrGenesis.
 func (g *Genesis) Charter(id cypherlink.LedgerID) (*ledger.Charter, error) {
 	l, ok := g.ledgers[id]
 	if !ok {
@@ -130,13 +142,9 @@ func (g *Genesis) Charter(id cypherlink.LedgerID) (*ledger.Charter, error) {
 		Verifier: cosi.Remembering(),
 		Policies: make(map[cypherlink.Asset]validator.Policy),
 	}
+	maps.Copy(c.Policies, g.registry.Policies(id))
 	if l.Kind == OnChain {
 		c.MinExpiry = int64(g.file.KeyBlock.MinExpiryS)
-	}
-	for asset, policy := range g.policies {
-		if asset.Ledger == id {
-			c.Policies[asset] = policy
-		}
 	}
 	return c, nil
 }
@@ -146,7 +154,7 @@ func (g *Genesis) Charter(id cypherlink.LedgerID) (*ledger.Charter, error) {
 func (g *Genesis) Roster(ids ...cypherlink.ParticipantID) (*cosi.Roster, error) {
 	members := make([]cosi.Member, len(ids))
 	for i, id := range ids {
-		p, ok := g.participants[id]
+		p, ok := g.Participant(id)
 		if !ok {
 			return nil, fmt.Errorf("participant %s: %w", id, ErrGenesis)
 		}
@@ -170,18 +178,11 @@ func (g *Genesis) addParticipants() error {
 	if !printable(g.file.Scheme) || g.file.TimeMS <= 0 {
 		return fmt.Errorf("scheme %.40q, time %d", g.file.Scheme, g.file.TimeMS)
 	}
-	keys, pins := map[[32]byte]bool{}, map[cypherlink.Hash]bool{}
-	bics, curve := map[cypherlink.BIC]bool{}, map[cosi.PublicKey]bool{}
 	for i := range g.file.Participants {
-		p := &g.file.Participants[i]
-		if err := p.check(); err != nil {
+		rec := &Record{Participant: g.file.Participants[i], Status: ledger.Active}
+		if err := g.registry.enter(rec); err != nil {
 			return fmt.Errorf("participant %d: %w", i, err)
 		}
-		if keys[p.Identity] || pins[p.TLS] || curve[p.Key] || !p.BIC.IsZero() && bics[p.BIC] {
-			return fmt.Errorf("participant %d shares a key or a BIC with another one", i)
-		}
-		keys[p.Identity], pins[p.TLS], curve[p.Key], bics[p.BIC] = true, true, true, true
-		g.participants[p.ID] = p
 	}
 	return nil
 }
@@ -196,7 +197,7 @@ func (g *Genesis) addLedgers() error {
 		if _, ok := g.ledgers[l.ID]; ok {
 			return fmt.Errorf("ledger %s stands twice", l.ID)
 		}
-		operator, known := g.participants[l.Operator]
+		operator, known := g.Participant(l.Operator)
 		switch l.Kind {
 		case OnChain:
 			chains++
@@ -233,7 +234,7 @@ func (g *Genesis) addAssets() error {
 			return fmt.Errorf("asset %s stands twice", a.Asset)
 		}
 		seen[s] = true
-		g.policies[a.Asset] = a.Policy
+		g.registry.assets[a.Asset] = a
 	}
 	return nil
 }
@@ -248,21 +249,10 @@ func (g *Genesis) checkAsset(a *Asset) error {
 	if _, ok := g.ledgers[a.Asset.Ledger]; !ok {
 		return errors.New("the ledger is unknown")
 	}
-	if _, ok := g.participants[a.Issuer]; !ok || !printable(a.Label) {
+	if _, ok := g.Participant(a.Issuer); !ok || !printable(a.Label) {
 		return fmt.Errorf("issuer %s, label %.40q", a.Issuer, a.Label)
 	}
-	if err := a.Policy.Valid(); err != nil {
-		return err
-	}
-	if (len(a.Policy.Validators) == 0) != (a.Policy.RuleSet == cypherlink.Hash{}) {
-		return errors.New("validators and a rule set go together")
-	}
-	for _, id := range a.Policy.Validators {
-		if p, ok := g.participants[id]; !ok || p.Role != RoleValidator {
-			return fmt.Errorf("%s is no validator", id)
-		}
-	}
-	return nil
+	return g.registry.checkPolicy(a.Policy)
 }
 
 func (g *Genesis) checkOpenings() error {
@@ -273,8 +263,8 @@ func (g *Genesis) checkOpenings() error {
 	seen, totals := map[place]bool{}, map[cypherlink.Asset]cypherlink.Amount{}
 	for _, o := range g.file.Openings {
 		at := place{o.Account, o.Asset}
-		_, owned := g.participants[o.Account.Owner]
-		_, known := g.policies[o.Asset]
+		_, owned := g.Participant(o.Account.Owner)
+		_, known := g.registry.Policy(o.Asset)
 		switch {
 		case seen[at]:
 			return fmt.Errorf("account %s in %s stands twice", o.Account, o.Asset)
@@ -296,7 +286,7 @@ func (g *Genesis) checkOpenings() error {
 // checkCommittee checks what does not follow from how the key block was put together.
 func (g *Genesis) checkCommittee() error {
 	for _, m := range g.file.KeyBlock.Members {
-		if p, ok := g.participants[m.ID]; !ok || p.Role != RoleMember {
+		if p, ok := g.Participant(m.ID); !ok || p.Role != RoleMember {
 			return fmt.Errorf("%s is no member", m.ID)
 		}
 	}

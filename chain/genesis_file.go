@@ -24,6 +24,7 @@ type (
 		Scheme       string            `json:"scheme"`
 		TimeMS       int64             `json:"time_ms"`
 		KeyBlock     keyBlockJSON      `json:"key_block"`
+		Authorities  authoritiesJSON   `json:"authorities"`
 		Participants []participantJSON `json:"participants"`
 		Ledgers      []ledgerJSON      `json:"ledgers"`
 		Assets       []assetJSON       `json:"assets"`
@@ -39,6 +40,9 @@ type (
 		MinExpiryS     uint32                     `json:"min_expiry_s"`
 		CommitteeBlock cypherlink.Hash            `json:"committee_block"`
 		Members        []cypherlink.ParticipantID `json:"members"`
+	}
+	authoritiesJSON struct {
+		Threshold int `json:"threshold"`
 	}
 	participantJSON struct {
 		ID         cypherlink.ParticipantID `json:"id"`
@@ -104,6 +108,7 @@ func (f *GenesisFile) Encode() ([]byte, error) {
 			IdleMS: f.KeyBlock.IdleMS, MaxBaseMS: f.KeyBlock.MaxBaseMS, MinExpiryS: f.KeyBlock.MinExpiryS,
 			CommitteeBlock: f.KeyBlock.CommitteeBlock, Members: []cypherlink.ParticipantID{},
 		},
+		Authorities:  authoritiesJSON(f.Authorities),
 		Participants: []participantJSON{}, Ledgers: []ledgerJSON{},
 		Assets: []assetJSON{}, Openings: []openingJSON{},
 	}
@@ -180,7 +185,7 @@ func differ(a, b []byte) int {
 }
 
 func (j *genesisJSON) file() (GenesisFile, error) {
-	f := GenesisFile{Scheme: j.Scheme, TimeMS: j.TimeMS}
+	f := GenesisFile{Scheme: j.Scheme, TimeMS: j.TimeMS, Authorities: Authorities(j.Authorities)}
 	if j.Format != genesisFormat {
 		return f, fmt.Errorf("format %.40q, not %s", j.Format, genesisFormat)
 	}
@@ -227,8 +232,9 @@ func (p *participantJSON) participant() (Participant, error) {
 		return Participant{}, fmt.Errorf("proof of %d bytes: %w", len(p.Possession), cosi.ErrPossession)
 	}
 	return Participant{
-		ID: p.ID, Name: p.Name, Role: p.Role, BIC: p.BIC, Identity: p.Identity,
-		Key: key, Possession: cosi.Possession(p.Possession), TLS: p.TLS,
+		ID: p.ID, Name: p.Name, Role: p.Role, BIC: p.BIC, KeySet: KeySet{
+			Identity: p.Identity, Key: key, Possession: cosi.Possession(p.Possession), TLS: p.TLS,
+		},
 	}, nil
 }
 

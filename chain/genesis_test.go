@@ -32,8 +32,10 @@ func registrant(t testing.TB, n byte, role chain.Role) chain.Participant {
 	}
 	p := chain.Participant{
 		ID: cypherlink.NewParticipantID(identity.Public()), Name: fmt.Sprint(role, " ", n), Role: role,
-		Identity: identity.Public(), Key: key.Public(), Possession: key.Possession(),
-		TLS: cypherlink.Hash{n},
+		KeySet: chain.KeySet{
+			Identity: identity.Public(), Key: key.Public(), Possession: key.Possession(),
+			TLS: cypherlink.Hash{n},
+		},
 	}
 	if role == chain.RoleBank || role == chain.RoleClearing {
 		bic, err := cypherlink.ParseBIC("BANKDE" + string('A'+rune(n%26)) + "A")
@@ -48,12 +50,13 @@ func registrant(t testing.TB, n byte, role chain.Role) chain.Participant {
 func dcep() cypherlink.Asset { return cypherlink.Asset{Ledger: "cypherium", Code: "CNY", Scale: 2} }
 func de() cypherlink.Asset   { return cypherlink.Asset{Ledger: "de", Code: "EUR", Scale: 2} }
 
-// network is a genesis with four members, two banks, a clearing bank, a Validator and an
-// operator.
+// network is a genesis with four members, two banks, a clearing bank, a Validator, an operator
+// and an authority.
 func network(t testing.TB) *chain.GenesisFile {
 	t.Helper()
 	f := &chain.GenesisFile{
 		Scheme: "test", TimeMS: 1_700_000_000_000,
+		Authorities: chain.Authorities{Threshold: 1},
 		KeyBlock: chain.KeyBlock{
 			Epoch: 1, Depth: 2, TermViews: 1, Topology: chain.Mesh, Leaders: chain.RoundRobin,
 			IdleMS: 1000, MaxBaseMS: 500, MinExpiryS: 8,
@@ -61,7 +64,7 @@ func network(t testing.TB) *chain.GenesisFile {
 	}
 	roles := []chain.Role{
 		chain.RoleMember, chain.RoleMember, chain.RoleMember, chain.RoleMember, chain.RoleBank,
-		chain.RoleBank, chain.RoleClearing, chain.RoleValidator, chain.RoleOperator,
+		chain.RoleBank, chain.RoleClearing, chain.RoleValidator, chain.RoleOperator, chain.RoleAuthority,
 	}
 	var roster []cosi.Member
 	for i, role := range roles {
@@ -211,6 +214,19 @@ func TestGenesisRefuses(t *testing.T) {
 		}},
 		{"a participant twice", func(f *chain.GenesisFile) {
 			f.Participants = append(f.Participants, f.Participants[4])
+		}},
+		{"no authority", func(f *chain.GenesisFile) { f.Participants = f.Participants[:9] }},
+		{"fewer authorities than a change takes", func(f *chain.GenesisFile) { f.Authorities.Threshold = 2 }},
+		{"changes that take nobody", func(f *chain.GenesisFile) { f.Authorities.Threshold = 0 }},
+		{"a regulator with a BIC", func(f *chain.GenesisFile) {
+			p := registrant(t, 79, chain.RoleRegulator)
+			p.BIC = other.BIC
+			f.Participants = append(f.Participants, p)
+		}},
+		{"an authority with a BIC", func(f *chain.GenesisFile) { f.Participants[9].BIC = other.BIC }},
+		{"a cosigning key and its negation", func(f *chain.GenesisFile) {
+			f.Participants[4].Key, f.Participants[4].Possession = scalarKey(t, 5)
+			f.Participants[5].Key, f.Participants[5].Possession = scalarKey(t, -5)
 		}},
 		{"a member outside the committee", func(f *chain.GenesisFile) {
 			f.Participants = append(f.Participants, registrant(t, 78, chain.RoleMember))

@@ -24,6 +24,9 @@ const (
 	RoleClearing  Role = "clearing"
 	RoleValidator Role = "validator"
 	RoleOperator  Role = "operator"
+	RoleRegulator Role = "regulator"
+	// RoleAuthority is who changes the registry, together with the other authorities.
+	RoleAuthority Role = "authority"
 	RoleMember    Role = "member"
 )
 
@@ -36,14 +39,19 @@ const (
 	External LedgerKind = "external"
 )
 
-// Participant is one entry of the registry.
+// Participant is who somebody is in the scheme.
 type Participant struct {
-	// ID is cypherlink.NewParticipantID of Identity.
+	// ID is cypherlink.NewParticipantID of the first identity key, and stays when keys change.
 	ID   cypherlink.ParticipantID
 	Name string
 	Role Role
 	// BIC is set for banks and clearing banks, and zero for everybody else.
 	BIC cypherlink.BIC
+	KeySet
+}
+
+// KeySet is the keys of a participant at one time.
+type KeySet struct {
 	// Identity is the Ed25519 key.
 	Identity [32]byte
 	// Key is the BLS key, Possession its proof.
@@ -73,17 +81,13 @@ type Asset struct {
 	Policy validator.Policy
 }
 
-// AppendWire appends every field: what the state holds of a participant.
+// AppendWire appends every field.
 func (p *Participant) AppendWire(w *wire.Writer) {
-	key := p.Key.Bytes()
 	w.Fixed(p.ID[:])
 	w.Str(p.Name)
 	w.Str(string(p.Role))
 	w.Fixed(p.BIC[:])
-	w.Fixed(p.Identity[:])
-	w.Fixed(key[:])
-	w.Fixed(p.Possession[:])
-	w.Fixed(p.TLS[:])
+	p.appendKeys(w)
 }
 
 // ReadParticipant reads what AppendWire wrote. It checks the form, not what ParseGenesis does.
@@ -93,38 +97,62 @@ func ReadParticipant(r *wire.Reader) Participant {
 	p.Name = r.Str(maxName)
 	p.Role = Role(r.Str(maxName))
 	r.Fixed(p.BIC[:])
-	r.Fixed(p.Identity[:])
-	p.Key = readKey(r)
-	r.Fixed(p.Possession[:])
-	r.Fixed(p.TLS[:])
+	p.KeySet = readKeys(r)
 	return p
+}
+
+func (k *KeySet) appendKeys(w *wire.Writer) {
+	key := k.Key.Bytes()
+	w.Fixed(k.Identity[:])
+	w.Fixed(key[:])
+	w.Fixed(k.Possession[:])
+	w.Fixed(k.TLS[:])
+}
+
+func readKeys(r *wire.Reader) KeySet {
+	var k KeySet
+	r.Fixed(k.Identity[:])
+	k.Key = readKey(r)
+	r.Fixed(k.Possession[:])
+	r.Fixed(k.TLS[:])
+	return k
 }
 
 // AppendWire appends every field but the label: what the state holds of an asset.
 func (a *Asset) AppendWire(w *wire.Writer) {
 	a.Asset.AppendWire(w)
 	w.Fixed(a.Issuer[:])
-	w.U8(uint8(a.Policy.Threshold))         //nolint:gosec // at most MaxValidators
-	w.U32(uint32(len(a.Policy.Validators))) //nolint:gosec // at most MaxValidators
-	for _, id := range a.Policy.Validators {
-		w.Fixed(id[:])
-	}
-	w.Fixed(a.Policy.RuleSet[:])
+	appendPolicy(w, a.Policy)
 }
 
 // ReadAsset reads what AppendWire wrote. It checks the form, not what ParseGenesis does.
 func ReadAsset(r *wire.Reader) Asset {
 	a := Asset{Asset: cypherlink.ReadAsset(r)}
 	r.Fixed(a.Issuer[:])
-	a.Policy.Threshold = int(r.U8())
-	a.Policy.Validators = make([]cypherlink.ParticipantID, r.Count(validator.MaxValidators, 32))
-	for i := range a.Policy.Validators {
-		r.Fixed(a.Policy.Validators[i][:])
-	}
-	r.Fixed(a.Policy.RuleSet[:])
+	a.Policy = readPolicy(r)
 	return a
 }
 
+func appendPolicy(w *wire.Writer, p validator.Policy) {
+	w.U8(uint8(p.Threshold))         //nolint:gosec // at most MaxValidators
+	w.U32(uint32(len(p.Validators))) //nolint:gosec // at most MaxValidators
+	for _, id := range p.Validators {
+		w.Fixed(id[:])
+	}
+	w.Fixed(p.RuleSet[:])
+}
+
+func readPolicy(r *wire.Reader) validator.Policy {
+	p := validator.Policy{Threshold: int(r.U8())}
+	p.Validators = make([]cypherlink.ParticipantID, r.Count(validator.MaxValidators, 32))
+	for i := range p.Validators {
+		r.Fixed(p.Validators[i][:])
+	}
+	r.Fixed(p.RuleSet[:])
+	return p
+}
+
+// check reports what is wrong with a participant that enters the registry.
 func (p *Participant) check() error {
 	switch {
 	case p.ID != cypherlink.NewParticipantID(p.Identity):
@@ -139,7 +167,7 @@ func (p *Participant) check() error {
 		if p.BIC.IsZero() {
 			return errors.New("a bank without a BIC")
 		}
-	case RoleValidator, RoleOperator, RoleMember:
+	case RoleValidator, RoleOperator, RoleRegulator, RoleAuthority, RoleMember:
 		if !p.BIC.IsZero() {
 			return fmt.Errorf("role %s with a BIC", p.Role)
 		}

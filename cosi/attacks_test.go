@@ -138,6 +138,9 @@ func TestA3KeyAndItsNegationDoNotStandTogether(t *testing.T) {
 		t.Fatal("the vector's keys do not sum to zero")
 	}
 	honest := cosi.Member{ID: testID("honest"), Key: testKey(t, "honest").Public()}
+	if !p.Rivals(n) || !n.Rivals(p) || !p.Rivals(p) || p.Rivals(honest.Key) {
+		t.Fatal("a registry cannot tell a key's rivals")
+	}
 	for _, members := range [][]cosi.Member{
 		{{ID: testID("a"), Key: p}, {ID: testID("b"), Key: n}},
 		{{ID: testID("a"), Key: p}, honest, {ID: testID("b"), Key: n}},

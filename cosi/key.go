@@ -84,6 +84,10 @@ func (k PublicKey) abscissa() [PublicKeySize]byte {
 	return b
 }
 
+// Rivals tells whether the two keys may not both be registered: they are the same, or one is the
+// other's negation, so that their signatures cancel out ("splitting zero", Quan, ePrint 2021/323).
+func (k PublicKey) Rivals(other PublicKey) bool { return k.point.X.Equal(&other.point.X) }
+
 // VerifyPossession is PopVerify (draft section 3.3.3): nil, or ErrPossession. A key may join
 // a roster only after it. Costs two pairings.
 func VerifyPossession(k PublicKey, p Possession) error {

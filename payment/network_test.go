@@ -60,8 +60,10 @@ func newPlayer(tb testing.TB, name string, role chain.Role, bic string) *player 
 	}
 	a := &player{identity: identity, key: key, Participant: chain.Participant{
 		ID: cypherlink.NewParticipantID(identity.Public()), Name: name, Role: role,
-		Identity: identity.Public(), Key: key.Public(), Possession: key.Possession(),
-		TLS: sha256.Sum256([]byte("tls " + name)),
+		KeySet: chain.KeySet{
+			Identity: identity.Public(), Key: key.Public(), Possession: key.Possession(),
+			TLS: sha256.Sum256([]byte("tls " + name)),
+		},
 	}}
 	if bic != "" {
 		if a.BIC, err = cypherlink.ParseBIC(bic); err != nil {
@@ -133,6 +135,7 @@ func makeNetwork(tb testing.TB, edit func(*chain.GenesisFile)) *network {
 	}
 	f := chain.GenesisFile{
 		Scheme: "test", TimeMS: 900_000_000_000,
+		Authorities: chain.Authorities{Threshold: 1},
 		KeyBlock: chain.KeyBlock{
 			Epoch: 1, Depth: 2, TermViews: 1, Topology: chain.Mesh, Leaders: chain.RoundRobin,
 			IdleMS: 1000, MaxBaseMS: 500, MinExpiryS: 8,
@@ -144,6 +147,7 @@ func makeNetwork(tb testing.TB, edit func(*chain.GenesisFile)) *network {
 		n.validators = append(n.validators, newPlayer(tb, name, chain.RoleValidator, ""))
 	}
 	everybody := append([]*player{n.a, n.b, n.clearing, n.mallory, n.operator}, n.validators...)
+	everybody = append(everybody, newPlayer(tb, "Authority", chain.RoleAuthority, ""))
 	for _, a := range everybody {
 		f.Participants = append(f.Participants, a.Participant)
 	}

@@ -33,6 +33,9 @@ type Network struct {
 	// Identities and Keys are the members', in the order of the committee.
 	Identities []*sign.Identity
 	Keys       []*sign.Key
+	// AuthorityKeys are the cosigning keys of the scheme's authorities, in no order; AuthorityQuorum
+	// of them change the registry.
+	AuthorityKeys []*sign.Key
 }
 
 // New makes the network of ledgertest.NewWorld; edit, unless nil, changes its genesis file
@@ -43,6 +46,7 @@ func New(tb testing.TB, edit func(*chain.GenesisFile)) *Network {
 	n := &Network{World: w}
 	file := chain.GenesisFile{
 		Scheme: "test", TimeMS: Start,
+		Authorities: chain.Authorities{Threshold: AuthorityQuorum},
 		KeyBlock: chain.KeyBlock{
 			Epoch: 1, Depth: 2, TermViews: 1, Topology: chain.Mesh, Leaders: chain.RoundRobin,
 			IdleMS: 1000, MaxBaseMS: 500, MinExpiryS: uint32(w.MinExpiry), //nolint:gosec // eight
@@ -66,6 +70,7 @@ func New(tb testing.TB, edit func(*chain.GenesisFile)) *Network {
 		p := participant(tb, a.Key, chain.RoleValidator, fmt.Sprint("Validator ", i+1))
 		file.Participants = append(file.Participants, p)
 	}
+	n.addAuthorities(tb, &file)
 	charter := w.Charter()
 	for _, asset := range charter.Assets() {
 		policy := charter.Policies[asset]
@@ -131,17 +136,28 @@ func (n *Network) addMembers(tb testing.TB, file *chain.GenesisFile) {
 // participant is a participant with that identity key and a cosigning key of its own.
 func participant(tb testing.TB, identity [32]byte, role chain.Role, name string) chain.Participant {
 	tb.Helper()
+	p, _ := enrol(tb, identity, role, name)
+	return p
+}
+
+// enrol is participant, and the cosigning key.
+func enrol(
+	tb testing.TB, identity [32]byte, role chain.Role, name string,
+) (chain.Participant, *sign.Key) {
+	tb.Helper()
 	key, err := sign.GenerateKey(rand.NewChaCha8(identity))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return withKey(identity, key, role, name)
+	return withKey(identity, key, role, name), key
 }
 
 func withKey(identity [32]byte, key *sign.Key, role chain.Role, name string) chain.Participant {
 	return chain.Participant{
-		ID: cypherlink.NewParticipantID(identity), Name: name, Role: role, Identity: identity,
-		Key: key.Public(), Possession: key.Possession(), TLS: sha256.Sum256(identity[:]),
+		ID: cypherlink.NewParticipantID(identity), Name: name, Role: role, KeySet: chain.KeySet{
+			Identity: identity, Key: key.Public(), Possession: key.Possession(),
+			TLS: sha256.Sum256(identity[:]),
+		},
 	}
 }
 

@@ -36,6 +36,7 @@ const (
 	folderVoteDE    = "validator-de"
 	folderVoteDCEP  = "validator-dcep"
 	folderIssuer    = "issuer-dcep"
+	folderAuthority = "authority"
 	folderMember    = "member-" // and 1 to members
 	members         = 4
 	ledgerDE        = "de"
@@ -51,6 +52,7 @@ func cast() []actor {
 		{folderClearing, "Clearing Bank", chain.RoleClearing, "CYPCLULL"},
 		{folderLedger, "Digital euro ledger", chain.RoleOperator, ""},
 		{folderIssuer, "Issuer of DC/EP", chain.RoleOperator, ""},
+		{folderAuthority, "Authority of the scheme", chain.RoleAuthority, ""},
 		{folderVoteDE, "Validator of DE", chain.RoleValidator, ""},
 		{folderVoteDCEP, "Validator of DC/EP", chain.RoleValidator, ""},
 	}
@@ -133,8 +135,10 @@ func newActor(dir string, a actor) (chain.Participant, error) {
 	}
 	p := chain.Participant{
 		ID: cypherlink.NewParticipantID(identity.Public()), Name: a.name, Role: a.role,
-		Identity: identity.Public(), Key: key.Public(), Possession: key.Possession(),
-		TLS: cypherlink.Hash(tls.SPKI()),
+		KeySet: chain.KeySet{
+			Identity: identity.Public(), Key: key.Public(), Possession: key.Possession(),
+			TLS: cypherlink.Hash(tls.SPKI()),
+		},
 	}
 	if a.bic != "" {
 		if p.BIC, err = cypherlink.ParseBIC(a.bic); err != nil {
@@ -152,6 +156,7 @@ func draw(dir string, rules ruleSets, nowMS int64) (*chain.GenesisFile, map[stri
 	by := map[string]chain.Participant{}
 	g := &chain.GenesisFile{
 		Scheme: "CypherLink local network", TimeMS: nowMS,
+		Authorities: chain.Authorities{Threshold: 1},
 		KeyBlock: chain.KeyBlock{
 			Epoch: 1, Depth: 2, TermViews: 1, Topology: chain.Mesh, Leaders: chain.RoundRobin,
 			IdleMS: idleMS, MaxBaseMS: maxBaseMS, MinExpiryS: minExpiryS,
