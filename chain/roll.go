@@ -81,6 +81,12 @@ func (r *Registry) Policy(asset cypherlink.Asset) (policy validator.Policy, ok b
 	return a.Policy, ok
 }
 
+// Asset finds an asset with its issuer and policy.
+func (r *Registry) Asset(asset cypherlink.Asset) (a Asset, ok bool) {
+	a, ok = r.assets[asset]
+	return a, ok
+}
+
 // Policies are those of a ledger's assets.
 func (r *Registry) Policies(id cypherlink.LedgerID) map[cypherlink.Asset]validator.Policy {
 	return r.policies[id]

@@ -72,8 +72,16 @@ func (f *fabric) build(
 	t testing.TB, seconds int64, commands ...*ledger.SignedCommand,
 ) (*state.Built, chain.Block) {
 	t.Helper()
+	return f.buildOf(t, seconds, transactions(commands...)...)
+}
+
+// buildOf is build of any transactions.
+func (f *fabric) buildOf(
+	t testing.TB, seconds int64, txs ...*state.Transaction,
+) (*state.Built, chain.Block) {
+	t.Helper()
 	at := (start + seconds) * 1000
-	built, err := f.Build(f.Final(), f.Header().Height+1, at, transactions(commands...))
+	built, err := f.Build(f.Final(), f.Header().Height+1, at, txs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +120,13 @@ func (f *fabric) commit(t testing.TB, b chain.Block) *state.Version {
 // block commits a block of commands that all succeed.
 func (f *fabric) block(t testing.TB, seconds int64, commands ...*ledger.SignedCommand) *state.Version {
 	t.Helper()
-	built, b := f.build(t, seconds, commands...)
+	return f.blockOf(t, seconds, transactions(commands...)...)
+}
+
+// blockOf is block of any transactions.
+func (f *fabric) blockOf(t testing.TB, seconds int64, txs ...*state.Transaction) *state.Version {
+	t.Helper()
+	built, b := f.buildOf(t, seconds, txs...)
 	for _, l := range built.LeftOut {
 		t.Fatalf("left out: %v", l.Err)
 	}

@@ -1,10 +1,11 @@
 // Package state is what the committee chain decides on: registry, assets, accounts, custodies.
 //
-// Its noun is the Version: the state after one block, immutable. Executing a block on a
-// version first returns every custody whose expiry has come, then applies the transactions by
-// the rules of package ledger, and gives another version with the roots that the block's
-// header has to name: of the state, a Merkle tree by which anybody can prove what it holds
-// and what it does not (docs/state-tree.md), and of the feed, the RFC 6962 log of all events.
+// Its noun is the Version: the state after one block, immutable. The registry of a version, at the
+// time of the block that follows, says who may speak in it. Executing a block first returns every
+// custody whose expiry has come, then applies the transactions by the rules of package ledger, and
+// gives another version with the roots that the block's header has to name: of the state, a Merkle
+// tree by which anybody can prove what it holds and what it does not (docs/state-tree.md), and of
+// the feed, the RFC 6962 log of all events.
 // Versions fork freely in memory; Commit makes one final and writes it, with block, proof,
 // events and receipts, in one durable batch.
 //

@@ -30,14 +30,14 @@ func (s *State) Execute(parent *Version, h chain.Header, payload chain.Payload) 
 		}
 		txs[i] = tx
 	}
-	for i, err := range s.Verify(txs) {
-		if err != nil {
-			return nil, fmt.Errorf("transaction %d: %w: %w", i, ErrBlock, err)
-		}
-	}
 	v, err := s.begin(parent, h.Height, h.TimeMS)
 	if err != nil {
 		return nil, err
+	}
+	for i, err := range v.rules.verify(txs) {
+		if err != nil {
+			return nil, fmt.Errorf("transaction %d: %w: %w", i, ErrBlock, err)
+		}
 	}
 	for i, tx := range txs {
 		if err := tx.Body.apply(s, v); err != nil {
@@ -83,7 +83,7 @@ func (s *State) Build(
 	}
 	b := &Built{Version: v}
 	size := 0
-	verified := s.Verify(candidates)
+	verified := v.rules.verify(candidates)
 	for i, tx := range candidates {
 		if len(b.Payload) == chain.MaxTransactions {
 			break
@@ -111,7 +111,7 @@ func (s *State) Build(
 // Try tells whether the transaction would succeed alone in a block of that time on the
 // version: nil, a refusal of package ledger, ledger.ErrRepeated, or an error of the store.
 func (s *State) Try(on *Version, timeMS int64, tx *Transaction) error {
-	if err := errors.Join(s.live(on), s.Verify([]*Transaction{tx})[0]); err != nil {
+	if err := s.live(on); err != nil {
 		return err
 	}
 	t := &s.trial
@@ -123,9 +123,12 @@ func (s *State) Try(on *Version, timeMS int64, tx *Transaction) error {
 		}
 		t.on, t.begun = on, v
 	}
-	return tx.Body.apply(s, &Version{
-		height: t.begun.height, timeMS: t.begun.timeMS, parent: t.begun, writes: map[string][]byte{},
-	})
+	v := t.begun.child(t.begun.height, t.begun.timeMS)
+	v.rules = t.begun.rules
+	if err := v.rules.verify([]*Transaction{tx})[0]; err != nil {
+		return err
+	}
+	return tx.Body.apply(s, v)
 }
 
 // trial is a block that Try has begun. The rules know seconds alone, so it serves for every
@@ -141,10 +144,8 @@ func (s *State) begin(parent *Version, height uint64, timeMS int64) (*Version, e
 	if err := s.live(parent); err != nil {
 		return nil, err
 	}
-	v := &Version{
-		height: height, timeMS: timeMS, root: parent.root, feed: parent.feed,
-		parent: parent, writes: map[string][]byte{},
-	}
+	v := parent.child(height, timeMS)
+	v.rules = s.rulesAt(parent.registry, timeMS)
 	due, err := s.due(v, timeMS/1000, MaxReturns)
 	if err != nil {
 		return nil, err
@@ -159,6 +160,14 @@ func (s *State) begin(parent *Version, height uint64, timeMS int64) (*Version, e
 		}
 	}
 	return v, nil
+}
+
+// child is a version that has changed nothing yet.
+func (v *Version) child(height uint64, timeMS int64) *Version {
+	return &Version{
+		height: height, timeMS: timeMS, root: v.root, feed: v.feed, registry: v.registry,
+		parent: v, writes: map[string][]byte{},
+	}
 }
 
 // refusal tells a transaction that fails from a store that does.

@@ -18,7 +18,10 @@ var ErrEvent = errors.New("state: malformed event")
 const MaxEvent = MaxValue
 
 // The first byte of an event is the kind of its fact.
-const factCustody uint8 = 1
+const (
+	factCustody  uint8 = 1
+	factRegistry uint8 = 2
+)
 
 // Event is one entry of the feed.
 type Event struct {
@@ -28,11 +31,11 @@ type Event struct {
 	Fact   Fact
 }
 
-// Fact is what an event tells: so far a CustodyFact.
+// Fact is what an event tells: a CustodyFact or a RegistryFact.
 //
 //sumtype:decl
 type Fact interface {
-	// Subject is what the fact is about: the id of the custody.
+	// Subject is what the fact is about, such as the id of the custody.
 	Subject() cypherlink.Hash
 	kind() uint8
 	appendWire(w *wire.Writer)
@@ -80,6 +83,8 @@ func readFact(kind uint8, r *wire.Reader) Fact {
 	switch kind {
 	case factCustody:
 		return CustodyFact{ledger.ReadCustody(r)}
+	case factRegistry:
+		return readRegistryFact(r)
 	default:
 		r.Fail(fmt.Errorf("kind %d: %w", kind, ErrEvent))
 		return nil

@@ -20,8 +20,11 @@ func FuzzTransaction(f *testing.F) {
 	for _, c := range []*ledger.SignedCommand{w.Prepare(p), w.Confirm(w.Bob, p), w.Return(w.Bob, p)} {
 		f.Add(state.NewTransaction(state.Command{Signed: c}).Encode())
 	}
+	for _, c := range changes(f, chained) {
+		f.Add(chained.change(f, c).Encode())
+	}
 	kind := state.NewTransaction(state.Command{Signed: w.Prepare(p)}).Encode()
-	kind[0]++
+	kind[0] = 0xff
 	f.Add(kind)
 	f.Add([]byte{})
 	f.Add([]byte{1})
@@ -50,8 +53,12 @@ func FuzzEvent(f *testing.F) {
 	f.Add((&state.Event{Height: 1, TimeMS: 2, Fact: state.CustodyFact{Custody: c}}).Encode())
 	c.State, c.Preimage = ledger.Confirmed, p.Preimage
 	f.Add((&state.Event{Height: 3, TimeMS: 4, Fact: state.CustodyFact{Custody: c}}).Encode())
+	for i, change := range changes(f, weave(f, state.NewMemory())) {
+		fact := state.RegistryFact{Version: uint64(i), Change: change}
+		f.Add((&state.Event{Height: 5, TimeMS: 6, Fact: fact}).Encode())
+	}
 	kind := (&state.Event{Height: 3, TimeMS: 4, Fact: state.CustodyFact{Custody: c}}).Encode()
-	kind[0]++
+	kind[0] = 0xff
 	f.Add(kind)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := state.DecodeEvent(b)

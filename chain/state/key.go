@@ -9,10 +9,12 @@ import (
 // The first byte of a state key is its kind. Kinds below firstIndex are the state: they are
 // under the root. The others are indexes over it, which anybody can build again from it.
 const (
-	kindParticipant byte = 0x01 // id -> chain.Participant
+	kindParticipant byte = 0x01 // id -> chain.Record
 	kindAsset       byte = 0x02 // asset -> chain.Asset
 	kindBalance     byte = 0x03 // account, asset -> amount, 8 bytes
 	kindCustody     byte = 0x04 // id -> ledger.Custody
+	kindRegistry    byte = 0x10 // -> version, number of participants, number of assets
+	kindChange      byte = 0x11 // version -> hash of the change that made it
 
 	firstIndex    byte = 0x80
 	kindCondition byte = 0x81 // condition -> id of the custody that was made under it
@@ -22,7 +24,7 @@ const (
 // underRoot tells whether the key is of the state itself.
 func underRoot(key []byte) bool { return key[0] < firstIndex }
 
-// ParticipantKey is where the state keeps a participant.
+// ParticipantKey is where the state keeps a participant's record.
 func ParticipantKey(id cypherlink.ParticipantID) []byte {
 	return append([]byte{kindParticipant}, id[:]...)
 }

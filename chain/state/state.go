@@ -40,11 +40,13 @@ const (
 type State struct {
 	store   Store
 	genesis *chain.Genesis
-	charter *ledger.Charter
+	// base is the charter but for who may speak, which a version's registry says.
+	base ledger.Charter
 	// final is the version of the last final block, tip what the store says of it.
 	final *Version
 	tip   tip
 	trial trial
+	admission
 }
 
 // tip is what the store says of the last final block.
@@ -75,7 +77,8 @@ func Open(store Store, genesis *chain.Genesis) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{store: store, genesis: genesis, charter: charter}
+	s := &State{store: store, genesis: genesis, base: *charter}
+	s.base.Keys, s.base.Policies = nil, nil
 	raw, ok, err := store.Get([]byte{spaceTip})
 	if err != nil {
 		return nil, err
@@ -110,19 +113,10 @@ func Committee(genesis *chain.Genesis) (*chain.Committee, error) {
 // begins writes the genesis state: the registry, the assets and the opening balances.
 func (s *State) begins() error {
 	file := s.genesis.File()
-	v := &Version{timeMS: file.TimeMS, writes: map[string][]byte{}}
-	for i := range file.Participants {
-		var w wire.Writer
-		file.Participants[i].AppendWire(&w)
-		v.writes[string(ParticipantKey(file.Participants[i].ID))] = w.Bytes()
+	v := &Version{
+		timeMS: file.TimeMS, registry: s.genesis.Registry(), writes: map[string][]byte{},
 	}
-	for i := range file.Assets {
-		if file.Assets[i].Asset.Ledger == s.charter.Ledger {
-			var w wire.Writer
-			file.Assets[i].AppendWire(&w)
-			v.writes[string(AssetKey(file.Assets[i].Asset))] = w.Bytes()
-		}
-	}
+	v.writeRegistry()
 	for _, o := range file.Openings {
 		v.writes[string(BalanceKey(o.Account, o.Asset))] = encodeAmount(o.Amount)
 	}
@@ -215,8 +209,9 @@ func (s *State) write(v *Version, f Final) error {
 	for _, n := range v.fresh {
 		n.forget()
 	}
-	v.parent, v.writes, v.expiries, v.nodes, v.fresh, v.stale = nil, nil, nil, nil, nil, nil
-	s.final, s.tip = v, next
+	v.parent, v.rules, v.writes, v.expiries, v.nodes, v.fresh, v.stale = nil, nil, nil, nil, nil, nil, nil
+	s.tip = next
+	s.finalise(v)
 	return nil
 }
 
@@ -241,11 +236,22 @@ func (s *State) checkStore() error {
 	if f.root() != h.Roots.Feed {
 		return fmt.Errorf("feed of root %s, header has %s: %w", f.root(), h.Roots.Feed, ErrStore)
 	}
-	s.final = &Version{height: h.Height, timeMS: h.TimeMS, root: s.tip.root, feed: f}
+	v := &Version{height: h.Height, timeMS: h.TimeMS, root: s.tip.root, feed: f}
+	s.final = v
+	if v.registry, err = s.readRegistry(); err != nil {
+		return fmt.Errorf("registry: %w: %w", ErrStore, err)
+	}
+	s.finalise(v)
 	if err := s.checkBlocks(); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	return nil
+}
+
+// finalise makes v the final version, and its registry the one by which transactions are admitted.
+func (s *State) finalise(v *Version) {
+	s.final = v
+	s.admission.final.Store(s.rulesAt(v.registry, v.timeMS))
 }
 
 // checkBlocks links the last blocks to each other, and height zero to the genesis.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 )
@@ -16,7 +17,10 @@ var ErrTransaction = errors.New("state: malformed transaction")
 const MaxTransaction = 1 + ledger.MaxCommand
 
 // The first byte of a transaction is the kind of its body.
-const bodyCommand uint8 = 1
+const (
+	bodyCommand  uint8 = 1
+	bodyRegistry uint8 = 2
+)
 
 const transactionDomain wire.Domain = "cypherlink/transaction/v1"
 
@@ -28,7 +32,7 @@ type Transaction struct {
 	raw  []byte
 }
 
-// Body is what a transaction asks for: so far a Command.
+// Body is what a transaction asks for: a Command or a RegistryChange.
 //
 //sumtype:decl
 type Body interface {
@@ -68,6 +72,9 @@ func decodeBody(kind uint8, b []byte) (Body, error) {
 	case bodyCommand:
 		signed, err := ledger.DecodeCommand(b)
 		return Command{signed}, err
+	case bodyRegistry:
+		certified, err := chain.DecodeChange(b)
+		return RegistryChange{certified}, err
 	default:
 		return nil, fmt.Errorf("kind %d", kind)
 	}
@@ -93,24 +100,6 @@ func (c Command) kind() uint8 { return bodyCommand }
 func (c Command) encode() []byte { return c.Signed.Encode() }
 
 func (c Command) apply(s *State, v *Version) error {
-	_, err := s.charter.Apply(book{s, v}, v.timeMS, c.Signed)
+	_, err := v.rules.charter.Apply(book{s, v}, v.timeMS, c.Signed)
 	return err
-}
-
-// Verify authenticates transactions in one batch; those that it has seen before cost little. The
-// result has a refusal, or nil, at each transaction's place. Any goroutine may call it.
-func (s *State) Verify(txs []*Transaction) []error {
-	refused := make([]error, len(txs))
-	var commands []*ledger.SignedCommand
-	var places []int
-	for i, tx := range txs {
-		switch body := tx.Body.(type) {
-		case Command:
-			commands, places = append(commands, body.Signed), append(places, i)
-		}
-	}
-	for i, err := range s.charter.Authenticate(commands...) {
-		refused[places[i]] = err
-	}
-	return refused
 }

@@ -33,7 +33,11 @@ type Version struct {
 	timeMS int64
 	root   *node
 	feed   feed
+	// registry is the one after the block; versions without a change between them share it.
+	registry *chain.Registry
 
+	// rules are those by which the block is executed: of the parent's registry.
+	rules *rules
 	// parent is the version that this one was executed on, nil when everything that this one
 	// wrote is in the store.
 	parent *Version
@@ -53,6 +57,9 @@ func (v *Version) Height() uint64 { return v.height }
 
 // TimeMS is the block's.
 func (v *Version) TimeMS() int64 { return v.timeMS }
+
+// Registry is the one that the block has left.
+func (v *Version) Registry() *chain.Registry { return v.registry }
 
 // Roots are what the block's header has to name.
 func (v *Version) Roots() chain.Roots {

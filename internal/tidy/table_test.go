@@ -59,6 +59,7 @@ func shells() []string {
 		"payment/poll.go", "payment/serve.go", "payment/storage.go", "payment/submit.go",
 		"payment/table.go", "payment/witness.go",
 		"chain/chaintest/", "cosi/remember.go", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/state/memory.go",
+		"chain/state/admission.go",
 		"chain/follow/follower.go", "chain/follow/member.go",
 		"chain/bft/slots.go",
 		"ledger/ledger.go", // the published contract, whose calls take a context
