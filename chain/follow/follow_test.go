@@ -62,9 +62,19 @@ func newCommittee(t testing.TB) *committee {
 // block makes a block of commands that succeed, at seconds after the genesis.
 func (c *committee) block(t testing.TB, seconds int64, commands ...*ledger.SignedCommand) chain.Header {
 	t.Helper()
-	var txs []*state.Transaction
+	var bodies []state.Body
 	for _, command := range commands {
-		txs = append(txs, state.NewTransaction(state.Command{Signed: command}))
+		bodies = append(bodies, state.Command{Signed: command})
+	}
+	return c.blockOf(t, seconds, bodies...)
+}
+
+// blockOf is block of transactions with any bodies.
+func (c *committee) blockOf(t testing.TB, seconds int64, bodies ...state.Body) chain.Header {
+	t.Helper()
+	var txs []*state.Transaction
+	for _, body := range bodies {
+		txs = append(txs, state.NewTransaction(body))
 	}
 	at := (start + seconds) * 1000
 	built, err := c.state.Build(c.state.Final(), c.state.Header().Height+1, at, txs)

@@ -240,6 +240,11 @@ func (f *Follower) HeaderAt(height uint64) (chain.Header, error) {
 	return f.mirror.state.HeaderAt(height)
 }
 
+// Registry is that of the last block that is verified and stored, at the block's time: who may speak
+// now, by which keys, and which Validators an asset asks for, on any ledger of the network. It stays
+// what it is; whoever wants to know what has changed since asks again.
+func (f *Follower) Registry() chain.Roll { return f.mirror.state.Registry() }
+
 // Changed is closed when Head moves.
 func (f *Follower) Changed() <-chan struct{} {
 	f.mu.Lock()
