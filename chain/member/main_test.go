@@ -218,9 +218,11 @@ func (w *town) dial(id peer.Identity, i int, p peer.Protocol, classes ...peer.Cl
 
 // submit hands a command to a member and returns its answer.
 func submit(c *peer.Client, wait time.Duration, command *ledger.SignedCommand) (follow.Outcome, error) {
-	s := follow.Submission{
-		WaitMS: uint32(wait.Milliseconds()), Transaction: state.NewTransaction(state.Command{Signed: command}),
-	}
+	return submitTx(c, wait, state.NewTransaction(state.Command{Signed: command}))
+}
+
+func submitTx(c *peer.Client, wait time.Duration, tx *state.Transaction) (follow.Outcome, error) {
+	s := follow.Submission{WaitMS: uint32(wait.Milliseconds()), Transaction: tx}
 	ctx, cancel := context.WithTimeout(context.Background(), wait+patience)
 	defer cancel()
 	b, err := c.Call(ctx, follow.KindSubmit, s.Encode())

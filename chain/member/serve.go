@@ -15,14 +15,15 @@ import (
 // errStopped is what callers are told of a member that has ended.
 var errStopped = errors.New("member: stopped")
 
-// participants is the service for everybody in the registry.
+// participants is the service for everybody in the final registry who is not revoked: who enters it
+// may connect, and who is revoked is cut off with its next message.
 func (m *Member) participants() peer.Service {
-	pins := map[peer.SPKI]bool{}
-	for _, p := range m.genesis.File().Participants {
-		pins[peer.SPKI(p.TLS)] = true
-	}
 	return peer.Service{
-		Protocol: follow.Wire(), Accept: func(pin peer.SPKI) bool { return pins[pin] },
+		Protocol: follow.Wire(),
+		Accept: func(pin peer.SPKI) bool {
+			_, ok := m.state.Registry().Pinned(cypherlink.Hash(pin))
+			return ok
+		},
 		Answer:   m.answer,
 		MaxConns: m.limits.Connections, MaxCalls: m.limits.Calls,
 	}
