@@ -94,6 +94,8 @@ type replica struct {
 	// balances and custodies are those of a copy that holds by itself.
 	balances  []ledger.Balance
 	custodies map[ledger.CustodyID]ledger.Custody
+	// changes are the events that tell of changes of the registry.
+	changes []*state.Event
 }
 
 func (r *replica) height() uint64 { return r.state.Header().Height }
@@ -184,7 +186,11 @@ func (a *audit) readChain(all []*replica) {
 		a.differs("chain", "no member has a copy that holds")
 		return
 	}
-	a.chain = append(a.chain, fmt.Sprintf("chain: height %d, proved final by %s", best.height(), best.folder))
+	registry := best.state.Registry()
+	a.chain = append(a.chain,
+		fmt.Sprintf("chain: height %d, proved final by %s", best.height(), best.folder),
+		fmt.Sprintf("  registry: version %d, %d participants, %d changes since genesis",
+			registry.Version(), len(registry.Records()), len(best.changes)))
 	for _, r := range all {
 		whose := ""
 		if r.member < 0 {
@@ -206,7 +212,7 @@ func (a *audit) readChain(all []*replica) {
 }
 
 // check checks one copy: its blocks are whole and linked from genesis on, a member's last one
-// is proved final, and its custodies and accounts are those that the last block names.
+// is proved final, and its custodies, registry and accounts are those that the last block names.
 func (a *audit) check(r *replica) error {
 	committee, err := state.Committee(a.genesis)
 	if err != nil {
@@ -234,6 +240,9 @@ func (a *audit) check(r *replica) error {
 		}
 	}
 	if r.custodies, err = r.readCustodies(); err != nil {
+		return err
+	}
+	if err := r.checkRegistry(a.genesis); err != nil {
 		return err
 	}
 	r.balances, err = r.readBalances()
@@ -270,6 +279,9 @@ func (r *replica) readCustodies() (map[ledger.CustodyID]ledger.Custody, error) {
 		leaves[i] = merkle.Leaf(e.Encode())
 		if custody, ok := e.Custody(); ok {
 			told[custody.ID] = custody
+		}
+		if _, ok := e.Fact.(state.RegistryFact); ok {
+			r.changes = append(r.changes, e)
 		}
 	}
 	if merkle.Root(leaves) != roots.Feed {
