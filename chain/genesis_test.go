@@ -110,6 +110,19 @@ func encode(t testing.TB, f *chain.GenesisFile) []byte {
 	return raw
 }
 
+func TestARegulatorIsRegistered(t *testing.T) {
+	f := network(t)
+	regulator := registrant(t, 77, chain.RoleRegulator)
+	f.Participants = append(f.Participants, regulator)
+	g, err := chain.ParseGenesis(encode(t, f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := g.Participant(regulator.ID); !ok || p.Role != chain.RoleRegulator {
+		t.Fatalf("%+v", p)
+	}
+}
+
 func TestGenesis(t *testing.T) {
 	f := network(t)
 	raw := encode(t, f)
@@ -200,6 +213,11 @@ func TestGenesisRefuses(t *testing.T) {
 		{"an id that is not the key's", func(f *chain.GenesisFile) { f.Participants[7].Identity[0] ^= 1 }},
 		{"a bank without a BIC", func(f *chain.GenesisFile) { f.Participants[4].BIC = cypherlink.BIC{} }},
 		{"a validator with a BIC", func(f *chain.GenesisFile) { f.Participants[7].BIC = other.BIC }},
+		{"a regulator with a BIC", func(f *chain.GenesisFile) {
+			regulator := registrant(t, 77, chain.RoleRegulator)
+			regulator.BIC = other.BIC
+			f.Participants = append(f.Participants, regulator)
+		}},
 		{"two banks of one BIC", func(f *chain.GenesisFile) {
 			f.Participants[5].BIC = f.Participants[4].BIC
 		}},

@@ -24,10 +24,11 @@ const (
 	RoleClearing  Role = "clearing"
 	RoleValidator Role = "validator"
 	RoleOperator  Role = "operator"
-	RoleRegulator Role = "regulator"
 	// RoleAuthority is who changes the registry, together with the other authorities.
 	RoleAuthority Role = "authority"
 	RoleMember    Role = "member"
+	// RoleRegulator reads the chain and may not submit to it.
+	RoleRegulator Role = "regulator"
 )
 
 // LedgerKind tells the committee chain from ledgers that others keep.
