@@ -8,6 +8,6 @@
 // Evidence: enough for anybody who holds the genesis to check it offline, by Verifier.
 //
 // The package also has the messages that members and participants speak. It refuses to vote,
-// to sign and to decide what is valid (chain/state).
+// to sign, to submit (chain/submit) and to decide what is valid (chain/state).
 // Source: Cypherium Whitepaper 2.0, client and common nodes.
 package follow

@@ -15,7 +15,8 @@ func Wire() peer.Protocol {
 	return p
 }
 
-// Member is the connection to one member of the committee.
+// Member is the connection to one member of the committee, as far as following goes. Whoever
+// also submits has a submit.Member.
 type Member struct {
 	name   string
 	client *peer.Client
@@ -28,8 +29,11 @@ func DialMember(name, addr string, pin peer.SPKI, id peer.Identity) (*Member, er
 	if err != nil {
 		return nil, fmt.Errorf("member %s: %w", name, err)
 	}
-	return &Member{name: name, client: client}, nil
+	return NewMember(name, client), nil
 }
+
+// NewMember is the member behind a client of Wire, which it closes with itself.
+func NewMember(name string, client *peer.Client) *Member { return &Member{name, client} }
 
 // Name implements Source.
 func (m *Member) Name() string { return m.name }
@@ -37,32 +41,15 @@ func (m *Member) Name() string { return m.name }
 // Close ends the connection.
 func (m *Member) Close() error { return m.client.Close() }
 
-// Fetch implements Source.
+// Fetch implements Source. It waits for the answer a little longer than the member may hold it
+// back.
 func (m *Member) Fetch(ctx context.Context, call Fetch) (Blocks, error) {
-	answer, err := m.call(ctx, KindFetch, call.Encode(), call.WaitMS)
+	patience := time.Duration(call.WaitMS)*time.Millisecond + peer.DefaultWait
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	answer, err := m.client.Call(ctx, KindFetch, call.Encode())
 	if err != nil {
-		return Blocks{}, err
+		return Blocks{}, fmt.Errorf("member %s: %w", m.name, err)
 	}
 	return DecodeBlocks(answer)
-}
-
-// Submit hands a transaction to the member. ErrMessage says that the answer is none; any
-// other error, that the member may or may not have it.
-func (m *Member) Submit(ctx context.Context, call Submission) (Outcome, error) {
-	answer, err := m.call(ctx, KindSubmit, call.Encode(), call.WaitMS)
-	if err != nil {
-		return Outcome{}, err
-	}
-	return DecodeOutcome(answer)
-}
-
-// call asks, and waits for the answer a little longer than the member may hold it back.
-func (m *Member) call(ctx context.Context, kind uint8, body []byte, waitMS uint32) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(waitMS)*time.Millisecond+peer.DefaultWait)
-	defer cancel()
-	answer, err := m.client.Call(ctx, kind, body)
-	if err != nil {
-		return nil, fmt.Errorf("member %s: %w", m.name, err)
-	}
-	return answer, nil
 }

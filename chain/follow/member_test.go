@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/internal/peer"
@@ -79,29 +78,9 @@ func TestFollowOverTLS(t *testing.T) {
 	}
 }
 
-func TestSubmit(t *testing.T) {
-	c := newCommittee(t)
-	w := c.World
-	tx := state.NewTransaction(state.Command{Signed: w.Prepare(w.Payment("one", 100, start+60))})
-	answer := follow.Outcome{Status: follow.Final, Height: 7}.Encode()
-	m := serve(t, func(_ context.Context, kind uint8, body []byte) ([]byte, error) {
-		call, err := follow.DecodeSubmission(body)
-		if kind != follow.KindSubmit || err != nil || call.WaitMS != 9 || call.Transaction.Hash != tx.Hash {
-			return nil, &cypherlink.Error{Code: "test", Message: "another call"}
-		}
-		return answer, nil
-	})
-	got, err := m.Submit(t.Context(), follow.Submission{WaitMS: 9, Transaction: tx})
-	if err != nil || got.Status != follow.Final || got.Height != 7 {
-		t.Fatalf("%+v, %v", got, err)
-	}
-	answer = []byte{9}
-	_, err = m.Submit(t.Context(), follow.Submission{WaitMS: 9, Transaction: tx})
-	if !errors.Is(err, follow.ErrMessage) {
-		t.Fatal(err)
-	}
-	_, err = m.Submit(t.Context(), follow.Submission{Transaction: tx})
-	if remote, ok := errors.AsType[*peer.RemoteError](err); !ok || remote.Code != "test" {
+func TestFetchThatFails(t *testing.T) {
+	m := serve(t, func(context.Context, uint8, []byte) ([]byte, error) { return []byte{9}, nil })
+	if _, err := m.Fetch(t.Context(), follow.Fetch{}); !errors.Is(err, follow.ErrMessage) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

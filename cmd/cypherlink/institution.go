@@ -16,6 +16,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
+	"github.com/cypherlink/cypherlink/chain/submit"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/cosi/sign"
 	"github.com/cypherlink/cypherlink/internal/peer"
@@ -122,13 +123,13 @@ func (i *institution) openChain() error {
 	i.close = append(i.close, disk.Close)
 	o := follow.DefaultOptions(g)
 	o.Store, o.Log = disk, i.log
-	var members []*follow.Member
+	var members []*submit.Member
 	for _, p := range g.File().Participants {
 		addr, ok := i.config.Node.Peers[p.ID]
 		if p.Role != chain.RoleMember || !ok {
 			continue
 		}
-		m, err := follow.DialMember(p.Name, addr, peer.SPKI(p.TLS), i.keys.tls)
+		m, err := submit.Dial(p.Name, addr, peer.SPKI(p.TLS), i.keys.tls)
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func ranks() [][]string {
 		{"chain/chaintest"},
 		{"chain/state", "chain/bft"},
 		{"chain/follow"},
-		{"chain/member"},
+		{"chain/member", "chain/submit"},
 		{"connector"},
 		{"payment"},
 		{"ledger-adapters/chainledger", "ledger-adapters/kafkaledger", "api"},
@@ -52,7 +52,7 @@ func banned() map[string]map[string]string {
 func shells() []string {
 	return []string{
 		"internal/store/", "internal/peer/", "internal/vectors/", "migrations/", "cmd/",
-		"api/", "ledger-adapters/", "ledger/book/", "ledger/ledgertest/", "chain/member/",
+		"api/", "ledger-adapters/", "ledger/book/", "ledger/ledgertest/", "chain/member/", "chain/submit/",
 		"internal/tidy/",
 		"connector/engine.go", "connector/enginelog.go",
 		"payment/clearing.go", "payment/connect.go", "payment/drive.go", "payment/perform.go",

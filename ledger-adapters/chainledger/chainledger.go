@@ -35,7 +35,7 @@ const (
 	pause = 100 * time.Millisecond
 )
 
-// Member is a committee member that takes commands: *follow.Member is one. Its calls end
+// Member is a committee member that takes commands: *submit.Member is one. Its calls end
 // with ctx.
 type Member interface {
 	// Submit hands in a transaction and gives that member's word on it.

@@ -16,6 +16,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/member"
 	"github.com/cypherlink/cypherlink/chain/state"
+	"github.com/cypherlink/cypherlink/chain/submit"
 	"github.com/cypherlink/cypherlink/internal/peer"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger-adapters/chainledger"
@@ -198,9 +199,9 @@ func (c *city) start() {
 	o := follow.DefaultOptions(c.Genesis)
 	o.Store, o.Log, o.Wait = store, quiet(), 2*time.Second
 	closers := []func() error{}
-	var members []*follow.Member
+	var members []*submit.Member
 	for _, m := range c.Committee.KeyBlock().Members {
-		one, err := follow.DialMember(m.ID.String()[:8], c.addrs[m.ID], peer.SPKI(m.TLS), c.bank)
+		one, err := submit.Dial(m.ID.String()[:8], c.addrs[m.ID], peer.SPKI(m.TLS), c.bank)
 		if err != nil {
 			c.t.Fatal(err)
 		}
