@@ -14,6 +14,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/bft"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/member"
 	"github.com/cypherlink/cypherlink/chain/state"
@@ -82,6 +83,48 @@ func TestWhoMaySpeakWhat(t *testing.T) {
 	if answered(c, follow.KindFetch, follow.Fetch{From: 1}.Encode()) == nil {
 		t.Fatal("another member's pin was accepted")
 	}
+}
+
+// A regulator's key opens the chain for reading. Every other call is refused, also one that brings
+// what another participant signed, and so is consensus (T1).
+func TestARegulatorReadsOnly(t *testing.T) {
+	reader := identity(t)
+	w := found(t, discover(t, func(f *chain.GenesisFile) {
+		f.KeyBlock.IdleMS = 100
+		mallory := &f.Participants[chaintest.Members+2]
+		mallory.Role, mallory.BIC, mallory.TLS = chain.RoleRegulator, cypherlink.BIC{}, cypherlink.Hash(reader.SPKI())
+	}))
+	w.startAll()
+	c := w.dial(reader, 0, follow.Wire())
+	blocks, err := fetch(c, 1, patience)
+	if err != nil || len(blocks.Blocks) == 0 {
+		t.Fatalf("%+v, %v", blocks, err)
+	}
+	p := w.payment("one")
+	banks := w.World.Prepare(p) // would succeed
+	own := w.World.Sign(w.World.Mallory, banks.Command)
+	for name, command := range map[string]*ledger.SignedCommand{"a bank's command": banks, "its own": own} {
+		var remote *peer.RemoteError
+		if _, err := submit(c, 0, command); !errors.As(err, &remote) || remote.Code != member.CodeReader {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for kind := range 256 {
+		if kind := uint8(kind); kind != follow.KindFetch {
+			var remote *peer.RemoteError
+			if _, err := c.Call(t.Context(), kind, nil); !errors.As(err, &remote) || remote.Code != member.CodeReader {
+				t.Errorf("kind %d: %v", kind, err)
+			}
+		}
+	}
+	other := w.dial(reader, 0, consensus(bft.MaxMessage))
+	if answered(other, follow.KindFetch, nil) == nil || other.Connected() {
+		t.Error("it speaks consensus")
+	}
+	if w.runs[0].Metrics().Admitted != 0 {
+		t.Error("a transaction was admitted")
+	}
+	w.settle(w.client(0), banks)
 }
 
 // A member that sends nonsense is counted and harms nobody.

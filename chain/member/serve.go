@@ -16,7 +16,8 @@ import (
 var errStopped = errors.New("member: stopped")
 
 // participants is the service for everybody in the final registry who is not revoked: who enters it
-// may connect, and who is revoked is cut off with its next message.
+// may connect, and who is revoked is cut off with its next message. A regulator's connection may
+// fetch and nothing else, whoever signed what it brings.
 func (m *Member) participants() peer.Service {
 	return peer.Service{
 		Protocol: follow.Wire(),
@@ -24,12 +25,21 @@ func (m *Member) participants() peer.Service {
 			_, ok := m.state.Registry().Pinned(cypherlink.Hash(pin))
 			return ok
 		},
-		Answer:   m.answer,
+		Answer: func(ctx context.Context, from peer.SPKI, kind uint8, body []byte) ([]byte, error) {
+			p, ok := m.state.Registry().Pinned(cypherlink.Hash(from))
+			if (!ok || p.Role == chain.RoleRegulator) && kind != follow.KindFetch {
+				return nil, &cypherlink.Error{Code: CodeReader, Message: "a regulator only reads"}
+			}
+			return m.answer(ctx, kind, body)
+		},
 		MaxConns: m.limits.Connections, MaxCalls: m.limits.Calls,
 	}
 }
 
-func (m *Member) answer(ctx context.Context, _ peer.SPKI, kind uint8, body []byte) ([]byte, error) {
+// CodeReader is the refusal of a regulator's call that is no fetch.
+const CodeReader cypherlink.Code = "regulator_reads_only"
+
+func (m *Member) answer(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
 	switch kind {
 	case follow.KindSubmit:
 		s, err := follow.DecodeSubmission(body)
