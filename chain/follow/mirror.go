@@ -90,30 +90,19 @@ func (m *mirror) take(b FinalBlock, last bool) error {
 }
 
 // event is the receipt of the event at index, with its evidence; errUnproved if no proof
-// covers it yet, errOther if it is about no custody. Any goroutine may call it.
+// covers it yet, errOther if it is about no custody.
 func (m *mirror) event(index uint64) (ledger.Receipt, error) {
-	e, err := m.state.EventAt(index)
+	e, err := m.entry(index)
 	if err != nil {
 		return ledger.Receipt{}, err
 	}
-	custody, ok := e.Custody()
+	custody, ok := e.Event.Custody()
 	if !ok {
 		return ledger.Receipt{}, errOther
 	}
-	proof, err := m.state.ProofFrom(e.Height)
-	if errors.Is(err, state.ErrUnknown) {
-		return ledger.Receipt{}, fmt.Errorf("event %d: %w", index, errUnproved)
-	}
-	if err != nil {
-		return ledger.Receipt{}, err
-	}
-	path, err := m.state.EventPath(index, proof.Headers[0].Roots.FeedSize)
-	if err != nil {
-		return ledger.Receipt{}, err
-	}
-	evidence := Evidence{Proof: proof, Event: e, Index: index, Path: path}
+	evidence := Evidence{Proof: e.Finality, Event: e.Event, Index: index, Path: e.Path}
 	return ledger.Receipt{
-		Ledger: m.ledger, Custody: custody, Sequence: index + 1, TimeMS: e.TimeMS,
+		Ledger: m.ledger, Custody: custody, Sequence: index + 1, TimeMS: e.Event.TimeMS,
 		Evidence: evidence.Encode(),
 	}, nil
 }

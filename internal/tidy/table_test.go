@@ -60,7 +60,7 @@ func shells() []string {
 		"payment/table.go", "payment/witness.go",
 		"chain/chaintest/", "cosi/remember.go", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/state/memory.go",
 		"chain/state/admission.go",
-		"chain/follow/follower.go", "chain/follow/member.go",
+		"chain/follow/entry.go", "chain/follow/follower.go", "chain/follow/member.go",
 		"chain/bft/slots.go",
 		"ledger/ledger.go", // the published contract, whose calls take a context
 	}
