@@ -25,7 +25,7 @@ func ranks() [][]string {
 		{"chain/member", "chain/submit"},
 		{"connector"},
 		{"payment"},
-		{"ledger-adapters/chainledger", "ledger-adapters/kafkaledger", "api"},
+		{"ledger-adapters/chainledger", "ledger-adapters/kafkaledger", "tap", "api"},
 		{"internal/sim"},
 		{"cmd/cypherlink", "internal/tidy"},
 	}
@@ -62,6 +62,8 @@ func shells() []string {
 		"chain/state/admission.go",
 		"chain/follow/entry.go", "chain/follow/follower.go", "chain/follow/member.go",
 		"chain/bft/slots.go",
+		"tap/config.go", "tap/gate.go", "tap/handle.go", "tap/problem.go", "tap/query.go", "tap/serve.go",
+		"tap/stream.go",
 		"ledger/ledger.go", // the published contract, whose calls take a context
 	}
 }
