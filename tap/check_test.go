@@ -434,6 +434,22 @@ func TestContradiction(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another root, before the records", func(t *testing.T) {
+		c := newCheck(t, w, Checkpoint{})
+		c.Head(&h)
+		other := sign(func(h *chain.Header) {
+			h.Height++
+			h.View++
+			h.Parent.Height++
+			h.Parent.View++
+			h.Proposer = w.Committee.Roster().Member(w.Committee.Leader(h.View)).ID
+			h.Roots.Feed[0] ^= 1
+		})
+		c.Head(&other)
+		if r := c.Report(); told(r) != "dropped 1-23, contradicted 23" {
+			t.Fatal(told(r), r.Faults)
+		}
+	})
 	t.Run("a shorter feed of a later block", func(t *testing.T) {
 		c := newCheck(t, w, Checkpoint{})
 		later := w.Block(w.qc, w.now()+5, nil, w.state.Header().Roots).Header

@@ -90,10 +90,6 @@ type sender struct {
 
 func (o sender) begin() error {
 	o.x.Header().Set("Content-Type", "text/event-stream")
-	// the deadline for the request has been met: it must not end the stream
-	if err := o.control.SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
 	if err := o.control.SetWriteDeadline(time.Now().Add(o.patience)); err != nil {
 		return err
 	}

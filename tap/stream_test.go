@@ -288,6 +288,56 @@ func (c *counted) number() int {
 	return c.asked
 }
 
+// piped serves within a bubble, and gives what a reader of the stream reads. end is of the server.
+func piped(t *testing.T, feed Feed, change func(*Options)) (in *bufio.Reader, end func()) {
+	t.Helper()
+	a := newAuthority(t)
+	o := options(t, a, feed)
+	change(&o)
+	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, p, o) }()
+	theirs, ours := net.Pipe()
+	p.conns <- ours
+	conn := tls.Client(theirs, &tls.Config{
+		RootCAs: a.pool(), Certificates: []tls.Certificate{a.issue(t)}, ServerName: "127.0.0.1",
+	})
+	go func() { _, _ = io.WriteString(conn, "GET /v1/stream HTTP/1.1\r\nHost: tap\r\n\r\n") }()
+	return bufio.NewReader(conn), func() {
+		cancel()
+		if err := errors.Join(<-done, theirs.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// untilData reads to the end of the next line of data.
+func untilData(t *testing.T, in *bufio.Reader) {
+	t.Helper()
+	for text := ""; !strings.HasPrefix(text, "data: "); {
+		var err error
+		if text, err = in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A stream goes on for longer than a request may take to arrive, and to be answered.
+func TestAStreamOutlivesARequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, end := piped(t, &still{}, func(o *Options) { o.Heartbeat = 5 * time.Second })
+		began := time.Now()
+		for range 20 {
+			untilData(t, in)
+		}
+		if took := time.Since(began); took != 95*time.Second {
+			t.Error(took)
+		}
+		end()
+	})
+}
+
 // A reader who does not read is dropped after Patience, and until then next to nothing is read for
 // him from the store; who reads slowly but within it is not.
 func TestASlowReaderIsDropped(t *testing.T) {
@@ -297,46 +347,24 @@ func TestASlowReaderIsDropped(t *testing.T) {
 		f := w.following(t, w)
 		w.reach(t, f)
 		feed := &counted{repeating: &repeating{Feed: f, size: 1 << 40}}
-		a := newAuthority(t)
-		o := options(t, a, feed)
-		o.Patience, o.Reading = 10*time.Second, 7*time.Second
-		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- Serve(ctx, p, o) }()
-
-		theirs, ours := net.Pipe()
-		p.conns <- ours
-		conn := tls.Client(theirs, &tls.Config{
-			RootCAs: a.pool(), Certificates: []tls.Certificate{a.issue(t)}, ServerName: "127.0.0.1",
-		})
-		go func() { _, _ = io.WriteString(conn, "GET /v1/stream HTTP/1.1\r\nHost: tap\r\n\r\n") }()
-		in := bufio.NewReader(conn)
-		for range 80 { // an event in four seconds, for longer than a request may take
-			text, err := in.ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.HasPrefix(text, "data: ") {
-				time.Sleep(4 * time.Second)
-			}
+		const patience = 10 * time.Second
+		in, end := piped(t, feed, func(o *Options) { o.Patience = patience })
+		for range 20 {
+			untilData(t, in)
+			time.Sleep(4 * time.Second)
 		}
 		asked := feed.number()
 		began := time.Now()
-		synctest.Wait()
 		// The rest is what was on its way; then the connection is at its end.
-		time.Sleep(o.Patience + time.Second)
+		time.Sleep(patience + time.Second)
 		rest, err := io.ReadAll(io.LimitReader(in, 1<<20))
-		if time.Since(began) > o.Patience+2*time.Second || len(rest) > 64<<10 {
+		if time.Since(began) > patience+2*time.Second || len(rest) > 64<<10 {
 			t.Errorf("after %s %d bytes, %v", time.Since(began), len(rest), err)
 		}
 		if more := feed.number() - asked; more > 4 {
 			t.Errorf("%d records were read for who does not read", more)
 		}
-		cancel()
-		if err := errors.Join(<-done, theirs.Close()); err != nil {
-			t.Error(err)
-		}
+		end()
 	})
 }
 
