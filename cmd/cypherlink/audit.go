@@ -14,6 +14,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/internal/hold"
 )
 
 // finding is something that does not fit, as an error.
@@ -55,12 +56,12 @@ func (c *auditCommand) Run(s *session) (err error) {
 }
 
 // holdNetwork takes the folder of every process, so that none begins meanwhile; the locks keep
-// the pids that they have. If any runs, errRunning names all that do.
+// the pids that they have. If any runs, hold.ErrHeld names all that do.
 func holdNetwork(dir string) (release func() error, err error) {
 	var held []func() error
 	var errs []error
 	for _, p := range processes() {
-		f, err := tryLock(filepath.Join(dir, p.folder))
+		f, err := hold.Try(filepath.Join(dir, p.folder))
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink/api"
+	"github.com/cypherlink/cypherlink/internal/hold"
 )
 
 // BenchmarkPaymentsOverREST is BenchmarkPayments with every process by itself, as a bank's
@@ -87,12 +88,12 @@ func restClient(b *testing.B, binary string) *customer {
 	}
 	for _, folder := range everybody() {
 		startProcess(b, binary, dir, folder)
-		for _, err := os.Stat(filepath.Join(dir, folder, readyName)); err != nil; {
+		for _, err := os.Stat(filepath.Join(dir, folder, hold.ReadyName)); err != nil; {
 			if b.Context().Err() != nil {
 				b.Fatal(err)
 			}
 			time.Sleep(pollEvery)
-			_, err = os.Stat(filepath.Join(dir, folder, readyName))
+			_, err = os.Stat(filepath.Join(dir, folder, hold.ReadyName))
 		}
 	}
 	tls, err := tlsFiles{

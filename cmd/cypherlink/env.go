@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"github.com/cypherlink/cypherlink/internal/hold"
 )
 
 // envCommand prints what a caller of a local network needs, one NAME=value a line.
@@ -50,7 +52,7 @@ func environment(dir string) (string, error) {
 	fmt.Fprintf(&out, "KAFKA_BOOTSTRAP=%s\nKAFKA_COMMANDS=%s\nKAFKA_EVENTS=%s\n",
 		clearing.Kafka.Bootstrap, clearing.Kafka.Commands, clearing.Kafka.Events)
 	for _, p := range processes() {
-		pid, err := holder(filepath.Join(dir, p.folder))
+		pid, err := hold.Holder(filepath.Join(dir, p.folder))
 		if err != nil {
 			return "", err
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/cypherlink/cypherlink/internal/hold"
 	"github.com/cypherlink/cypherlink/ledger"
 )
 
@@ -29,7 +30,7 @@ type stage struct {
 // play is one process while it runs.
 type play struct {
 	process process
-	held    *lock
+	held    *hold.Hold
 	cancel  context.CancelFunc
 	done    chan struct{}
 }
@@ -45,7 +46,7 @@ func newStage(
 
 // start begins the process of the folder, and returns when it does its work.
 func (s *stage) start(ctx context.Context, folder string) error {
-	held, err := hold(filepath.Join(s.dir, folder))
+	held, err := hold.Take(filepath.Join(s.dir, folder))
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func (s *stage) start(ctx context.Context, folder string) error {
 	p, err := s.build(inner, folder, s.log.With(slog.String("process", folder)))
 	if err != nil {
 		cancel()
-		return errors.Join(fmt.Errorf("%s: %w", folder, err), held.release())
+		return errors.Join(fmt.Errorf("%s: %w", folder, err), held.Release())
 	}
 	on := &play{process: p, held: held, cancel: cancel, done: make(chan struct{})}
 	s.mu.Lock()
@@ -68,7 +69,7 @@ func (s *stage) start(ctx context.Context, folder string) error {
 			}
 		}
 	}()
-	return held.ready()
+	return held.Ready()
 }
 
 // stop ends the process of the folder, if it runs.
@@ -82,7 +83,7 @@ func (s *stage) stop(folder string) error {
 	}
 	on.cancel()
 	<-on.done
-	return errors.Join(on.process.Close(), on.held.release())
+	return errors.Join(on.process.Close(), on.held.Release())
 }
 
 // stopAll ends everything, the banks first and the broker last.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cypherlink/cypherlink/internal/hold"
 )
 
 // scriptWithin is how long up may take, the compiling included.
@@ -107,7 +109,7 @@ func posted(t *testing.T, dir string, env map[string]string, key string) {
 // kill ends the process that has a folder as a power failure does.
 func kill(t *testing.T, folder string) {
 	t.Helper()
-	pid, err := holder(folder)
+	pid, err := hold.Holder(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +117,7 @@ func kill(t *testing.T, folder string) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			t.Fatal(err)
 		}
-		if pid, err = holder(folder); err != nil || time.Now().After(deadline) {
+		if pid, err = hold.Holder(folder); err != nil || time.Now().After(deadline) {
 			t.Fatalf("%s is held by %d after a SIGKILL: %v", folder, pid, err)
 		}
 	}
@@ -177,7 +179,7 @@ func TestUpAndDown(t *testing.T) {
 
 	script(t, "down", dir)
 	for _, p := range processes() {
-		if pid, err := holder(filepath.Join(dir, p.folder)); err != nil || pid != 0 {
+		if pid, err := hold.Holder(filepath.Join(dir, p.folder)); err != nil || pid != 0 {
 			t.Errorf("%s runs as %d after down: %v", p.folder, pid, err)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+
+	"github.com/cypherlink/cypherlink/internal/hold"
 )
 
 // process is one institution's part of a network while it runs.
@@ -19,7 +21,7 @@ type process interface {
 // until the session ends.
 func runProcess(s *session, n node, build func(context.Context, *slog.Logger) (process, error)) error {
 	folder := filepath.Dir(string(n.Identity))
-	held, err := hold(folder)
+	held, err := hold.Take(folder)
 	if err != nil {
 		return refusal{err}
 	}
@@ -28,13 +30,13 @@ func runProcess(s *session, n node, build func(context.Context, *slog.Logger) (p
 	defer cancel()
 	p, err := build(ctx, log)
 	if err != nil {
-		return errors.Join(err, held.release())
+		return errors.Join(err, held.Release())
 	}
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
-	if err := held.ready(); err != nil {
+	if err := held.Ready(); err != nil {
 		cancel()
-		return errors.Join(err, <-done, p.Close(), held.release())
+		return errors.Join(err, <-done, p.Close(), held.Release())
 	}
-	return errors.Join(<-done, p.Close(), held.release())
+	return errors.Join(<-done, p.Close(), held.Release())
 }

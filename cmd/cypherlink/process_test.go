@@ -27,6 +27,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/api"
+	"github.com/cypherlink/cypherlink/internal/hold"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -236,7 +237,7 @@ func (n *network) ready(folder string) {
 	deadline := time.Now().Add(readyWithin)
 	for attempts := 1; ; {
 		c := n.running[folder]
-		told, err := os.ReadFile(filepath.Join(n.dir, folder, readyName))
+		told, err := os.ReadFile(filepath.Join(n.dir, folder, hold.ReadyName))
 		if err == nil && strings.TrimSpace(string(told)) == strconv.Itoa(c.command.Process.Pid) {
 			return
 		}
