@@ -38,6 +38,7 @@ type town struct {
 	qc       chain.QC
 	payments int
 	finalAt  time.Time // when the last block could be fetched
+	check    *Check    // of the beginning of the feed, given to nobody
 
 	mu      sync.Mutex
 	blocks  []follow.FinalBlock

@@ -27,7 +27,7 @@ func ranks() [][]string {
 		{"payment"},
 		{"ledger-adapters/chainledger", "ledger-adapters/kafkaledger", "tap", "api"},
 		{"internal/sim"},
-		{"cmd/cypherlink", "internal/tidy"},
+		{"cmd/cypherlink", "cmd/cypherlink-tap", "internal/tidy"},
 	}
 }
 
@@ -73,3 +73,21 @@ func shellOnly() []string { return []string{"internal/store", "internal/peer", "
 
 // onlyFrom are the packages that one place alone may import.
 func onlyFrom() map[string]string { return map[string]string{"validator/rules": "cmd/"} }
+
+// absent are the packages that a binary must not link, with the reason, by the whole closure of
+// its imports. A name that ends in a slash stands for everything below it.
+func absent() map[string]map[string]string {
+	signs, submits := "it can sign", "it can submit"
+	return map[string]map[string]string{
+		"cmd/cypherlink-tap": {
+			module + "/cosi/sign": signs, "github.com/cloudflare/circl/": signs,
+			module + "/chain/submit": submits, module + "/chain/member": submits,
+			module + "/ledger-adapters/": submits, module + "/connector": submits, module + "/payment": submits,
+			module + "/api": submits,
+			module + "/chain/bft":       "it takes part in consensus",
+			module + "/validator/rules": "it judges", "cel.dev/": "it judges", "github.com/google/cel-go/": "it judges",
+			module + "/internal/store": "it writes SQL", "database/sql": "it writes SQL",
+			"github.com/segmentio/kafka-go": "it writes to a broker", "github.com/twmb/franz-go/": "it writes to a broker",
+		},
+	}
+}

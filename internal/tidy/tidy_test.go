@@ -183,6 +183,53 @@ func TestImportTableRefuses(t *testing.T) {
 	}
 }
 
+// TestClosures: a binary that must be unable to do something links nothing that can.
+func TestClosures(t *testing.T) {
+	for binary, bad := range absent() {
+		cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", module+"/"+binary)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		deps := strings.Fields(string(out))
+		if !slices.Contains(deps, module+"/"+binary) || len(deps) < 10 {
+			t.Fatalf("%s has %d packages", binary, len(deps))
+		}
+		for _, problem := range linked(deps, bad) {
+			t.Errorf("%s %s", binary, problem)
+		}
+	}
+}
+
+// linked are those of the packages that must not be there.
+func linked(deps []string, bad map[string]string) []string {
+	var out []string
+	for _, dep := range deps {
+		for name, why := range bad {
+			if dep == strings.TrimSuffix(name, "/") || strings.HasSuffix(name, "/") && strings.HasPrefix(dep, name) {
+				out = append(out, fmt.Sprintf("links %s: %s", dep, why))
+			}
+		}
+	}
+	return out
+}
+
+// TestClosuresRefuse: every package that must be absent is found where it is linked. The gateway's
+// own binary links nearly all of them.
+func TestClosuresRefuse(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", module+"/cmd/cypherlink").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	for name, why := range absent()["cmd/cypherlink-tap"] {
+		found := len(linked(deps, map[string]string{name: why})) > 0
+		if !found && name != "github.com/google/cel-go/" { // CEL's other name
+			t.Errorf("%s is not linked by the gateway: is it called otherwise?", name)
+		}
+	}
+}
+
 func TestShellPackagesAreImportedFromShells(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, src := range sources(t, p) {
