@@ -83,7 +83,7 @@ func absent() map[string]map[string]string {
 			module + "/cosi/sign": signs, "github.com/cloudflare/circl/": signs,
 			module + "/chain/submit": submits, module + "/chain/member": submits,
 			module + "/ledger-adapters/": submits, module + "/connector": submits, module + "/payment": submits,
-			module + "/api": submits,
+			module + "/api":             submits,
 			module + "/chain/bft":       "it takes part in consensus",
 			module + "/validator/rules": "it judges", "cel.dev/": "it judges", "github.com/google/cel-go/": "it judges",
 			module + "/internal/store": "it writes SQL", "database/sql": "it writes SQL",
