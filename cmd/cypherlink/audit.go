@@ -26,14 +26,21 @@ func (f finding) Error() string { return string(f) }
 func found(format string, args ...any) error { return finding(fmt.Sprintf(format, args...)) }
 
 // auditCommand compares what all parts of a network have stored, by itself and without any of
-// them running.
+// them running; or it checks what a regulator has saved of a tap.
 type auditCommand struct {
-	Dir string `arg:"" help:"Folder of the network, which is down." type:"existingdir"`
+	Dir string `arg:"" optional:"" help:"Folder of the network, which is down." type:"existingdir"`
+	feedFlags
 }
+
+// Validate implements kong's check of the command line.
+func (c *auditCommand) Validate() error { return c.valid(c.Dir) }
 
 // Run prints what every asset adds up to, how many payments stand where, and every difference.
 // Exit code 1 says that there is one, 2 that a process of the network runs.
 func (c *auditCommand) Run(s *session) (err error) {
+	if c.Feed != "" {
+		return c.run(s)
+	}
 	release, err := holdNetwork(c.Dir)
 	if err != nil {
 		return refusal{err}
