@@ -37,6 +37,8 @@ const (
 	folderVoteDCEP  = "validator-dcep"
 	folderIssuer    = "issuer-dcep"
 	folderAuthority = "authority"
+	folderRegulator = "regulator"
+	folderTap       = "tap"     // of the regulator
 	folderMember    = "member-" // and 1 to members
 	members         = 4
 	ledgerDE        = "de"
@@ -55,6 +57,7 @@ func cast() []actor {
 		{folderAuthority, "Authority of the scheme", chain.RoleAuthority, ""},
 		{folderVoteDE, "Validator of DE", chain.RoleValidator, ""},
 		{folderVoteDCEP, "Validator of DC/EP", chain.RoleValidator, ""},
+		{folderRegulator, "Regulator", chain.RoleRegulator, ""},
 	}
 	for i := 1; i <= members; i++ {
 		all = append(all, actor{fmt.Sprint(folderMember, i), fmt.Sprint("Member ", i), chain.RoleMember, ""})

@@ -49,6 +49,13 @@ func environment(dir string) (string, error) {
 	} {
 		fmt.Fprintf(&out, "%s=%s\n", file.name, filepath.Join(dir, file.file))
 	}
+	reader, err := tapEnvironment(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, pair := range reader {
+		fmt.Fprintf(&out, "%s=%s\n", pair[0], pair[1])
+	}
 	fmt.Fprintf(&out, "KAFKA_BOOTSTRAP=%s\nKAFKA_COMMANDS=%s\nKAFKA_EVENTS=%s\n",
 		clearing.Kafka.Bootstrap, clearing.Kafka.Commands, clearing.Kafka.Events)
 	for _, p := range processes() {
@@ -71,5 +78,5 @@ func processes() []running {
 	}
 	return append(all, running{"VALIDATOR_DE", folderVoteDE}, running{"VALIDATOR_DCEP", folderVoteDCEP},
 		running{"CONNECT_A", folderA}, running{"CONNECT_B", folderB}, running{"CONNECTOR", folderClearing},
-		running{"LEDGER", folderLedger})
+		running{"LEDGER", folderLedger}, running{"TAP", folderTap})
 }

@@ -149,8 +149,8 @@ func TestUpAndDown(t *testing.T) {
 	want := []string{
 		"API_BANK_A", "API_BANK_B", "API_CLEARING", "CA_CERT", "CLIENT_CERT", "CLIENT_KEY", "GENESIS",
 		"KAFKA_BOOTSTRAP", "KAFKA_COMMANDS", "KAFKA_EVENTS", "PID_CONNECTOR", "PID_CONNECT_A", "PID_CONNECT_B",
-		"PID_LEDGER", "PID_MEMBER_1", "PID_MEMBER_2", "PID_MEMBER_3", "PID_MEMBER_4", "PID_VALIDATOR_DCEP",
-		"PID_VALIDATOR_DE",
+		"PID_LEDGER", "PID_MEMBER_1", "PID_MEMBER_2", "PID_MEMBER_3", "PID_MEMBER_4", "PID_TAP", "PID_VALIDATOR_DCEP",
+		"PID_VALIDATOR_DE", "TAP", "TAP_CA", "TAP_CERT", "TAP_KEY",
 	}
 	if got := slices.Sorted(maps.Keys(first)); !slices.Equal(got, want) {
 		t.Errorf("network.env has %v", got)

@@ -56,7 +56,7 @@ type builder struct {
 	ca      *authority
 	address map[string]string // of the talk, by folder
 	broker  string
-	api     map[string]string // of the REST APIs, by folder
+	api     map[string]string // of the REST APIs and of the tap, by folder
 }
 
 // createNetwork makes everything below dir. genesis.json comes last: a folder that has it is
@@ -129,7 +129,7 @@ func draftNetwork(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	if err := errors.Join(b.members(), b.validators(), b.ledger(), b.banks(), b.clearing()); err != nil {
+	if err := errors.Join(b.members(), b.validators(), b.ledger(), b.banks(), b.clearing(), b.tap()); err != nil {
 		return err
 	}
 	if err := writePayments(dir); err != nil {
@@ -164,7 +164,7 @@ func (b *builder) pickPorts(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, folder := range []string{folderA, folderB, folderClearing} {
+	for _, folder := range []string{folderA, folderB, folderClearing, folderTap} {
 		if b.api[folder], err = pick(); err != nil {
 			return err
 		}

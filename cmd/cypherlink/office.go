@@ -30,7 +30,8 @@ const (
 // connection has shown.
 type answer func(ctx context.Context, from cypherlink.ParticipantID, kind uint8, body []byte) ([]byte, error)
 
-// directory knows the participants of a network by their TLS keys.
+// directory knows the participants of a network by their TLS keys, but for regulators: these read
+// the chain and take no part in the talk.
 type directory struct {
 	genesis *chain.Genesis
 	by      map[peer.SPKI]cypherlink.ParticipantID
@@ -39,7 +40,9 @@ type directory struct {
 func newDirectory(g *chain.Genesis) *directory {
 	d := &directory{g, map[peer.SPKI]cypherlink.ParticipantID{}}
 	for _, p := range g.File().Participants {
-		d.by[peer.SPKI(p.TLS)] = p.ID
+		if p.Role != chain.RoleRegulator {
+			d.by[peer.SPKI(p.TLS)] = p.ID
+		}
 	}
 	return d
 }
