@@ -3,7 +3,10 @@ package state
 import (
 	"sync/atomic"
 
+	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/ledger"
 )
 
@@ -26,7 +29,7 @@ func (s *State) rulesAt(r *chain.Registry, timeMS int64) *rules {
 func (r *rules) verify(txs []*Transaction) []error {
 	refused := make([]error, len(txs))
 	var commands []*ledger.SignedCommand
-	var places []int
+	var places, actions []int
 	for i, tx := range txs {
 		switch body := tx.Body.(type) {
 		case Command:
@@ -35,12 +38,62 @@ func (r *rules) verify(txs []*Transaction) []error {
 			if body.Certified.Base == r.roll.Version() {
 				refused[i] = r.roll.Authenticate(body.Certified)
 			}
+		case ChannelAction:
+			actions = append(actions, i)
+		case ChannelJoint: // whose banks the state alone can tell
 		}
 	}
+	r.verifyActions(txs, actions, refused)
 	for i, err := range r.charter.Authenticate(commands...) {
 		refused[places[i]] = err
 	}
 	return refused
+}
+
+// verifyActions authenticates those of the transactions that are actions on channels.
+func (r *rules) verifyActions(txs []*Transaction, actions []int, refused []error) {
+	var signatures []cosi.IdentitySignature
+	var places []int
+	for _, i := range actions {
+		body, ok := txs[i].Body.(ChannelAction)
+		if !ok {
+			continue
+		}
+		key, err := r.actor(body.Signed)
+		if err != nil {
+			refused[i] = err
+			continue
+		}
+		places = append(places, i)
+		signatures = append(signatures, cosi.IdentitySignature{
+			Key: key, Frame: body.Signed.Frame(), Signature: body.Signed.Signature,
+		})
+	}
+	for _, at := range r.charter.Verifier(signatures) {
+		refused[places[at]] = refuse(ledger.CodeSignature, "DS0B", "the signature is not the signer's")
+	}
+}
+
+// actor is the key of whoever may act on channels: who is not revoked, and begins nothing while he
+// is suspended.
+func (r *rules) actor(a *channels.SignedAction) (key [32]byte, err error) {
+	key, status := r.roll.Signer(a.Signer)
+	_, begins := a.Action.(channels.Fund)
+	switch {
+	case a.Network != r.charter.Network:
+		return key, refuse(ledger.CodeMalformed, "FF01", "the action is for another network")
+	case status == ledger.Unknown:
+		return key, refuse(ledger.CodeUnknownSigner, "DS0E", "the signer is not registered here")
+	case status == ledger.Revoked:
+		return key, refuse(ledger.CodeRevoked, "DS0C", "the signer is revoked")
+	case status != ledger.Active && begins:
+		return key, refuse(ledger.CodeSuspended, "AG10", "the signer begins nothing: it is "+status.String())
+	}
+	return key, nil
+}
+
+func refuse(code cypherlink.Code, reason, message string) error {
+	return &cypherlink.Error{Code: code, Reason: reason, Message: message}
 }
 
 // admission is what any goroutine asks: the rules of the final version at its own time.

@@ -159,7 +159,7 @@ func (s *State) begin(parent *Version, height uint64, timeMS int64) (*Version, e
 			return nil, recordError(fmt.Sprintf("expiry of %s", id), nil)
 		}
 	}
-	return v, nil
+	return v, s.expireChannels(v)
 }
 
 // child is a version that has changed nothing yet.

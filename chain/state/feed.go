@@ -21,6 +21,8 @@ const MaxEvent = MaxValue
 const (
 	factCustody  uint8 = 1
 	factRegistry uint8 = 2
+	factChannel  uint8 = 8
+	factReveal   uint8 = 9
 )
 
 // Event is one entry of the feed.
@@ -31,7 +33,8 @@ type Event struct {
 	Fact   Fact
 }
 
-// Fact is what an event tells: a CustodyFact or a RegistryFact.
+// Fact is what an event tells: a CustodyFact, a RegistryFact, a ChannelFact or a
+// RevealFact.
 //
 //sumtype:decl
 type Fact interface {
@@ -85,6 +88,10 @@ func readFact(kind uint8, r *wire.Reader) Fact {
 		return CustodyFact{ledger.ReadCustody(r)}
 	case factRegistry:
 		return readRegistryFact(r)
+	case factChannel:
+		return readChannelFact(r)
+	case factReveal:
+		return readRevealFact(r)
 	default:
 		r.Fail(fmt.Errorf("kind %d: %w", kind, ErrEvent))
 		return nil

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/state"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 )
@@ -23,6 +25,11 @@ func FuzzTransaction(f *testing.F) {
 	for _, c := range changes(f, chained) {
 		f.Add(chained.change(f, c).Encode())
 	}
+	b := newBanking(f, state.NewMemory())
+	f.Add(b.joint(b.opening(), 0, 1, 2, 3).Encode())
+	b.opened()
+	f.Add(b.act(b.banks[0], b.anchor(b.certificate(0, 3, 200))).Encode())
+	f.Add(b.act(b.banks[0], channels.Reveal{Preimage: cypherlink.Preimage{1}}).Encode())
 	kind := state.NewTransaction(state.Command{Signed: w.Prepare(p)}).Encode()
 	kind[0] = 0xff
 	f.Add(kind)
@@ -55,6 +62,13 @@ func FuzzEvent(f *testing.F) {
 	f.Add((&state.Event{Height: 3, TimeMS: 4, Fact: state.CustodyFact{Custody: c}}).Encode())
 	for i, change := range changes(f, weave(f, state.NewMemory())) {
 		fact := state.RegistryFact{Version: uint64(i), Change: change}
+		f.Add((&state.Event{Height: 5, TimeMS: 6, Fact: fact}).Encode())
+	}
+	b := newBanking(f, state.NewMemory())
+	b.opened()
+	for _, fact := range []state.Fact{
+		state.ChannelFact{By: w.Alice.ID, Channel: *b.channel()}, state.RevealFact{Preimage: p.Preimage},
+	} {
 		f.Add((&state.Event{Height: 5, TimeMS: 6, Fact: fact}).Encode())
 	}
 	kind := (&state.Event{Height: 3, TimeMS: 4, Fact: state.CustodyFact{Custody: c}}).Encode()

@@ -13,12 +13,17 @@ const (
 	kindAsset       byte = 0x02 // asset -> chain.Asset
 	kindBalance     byte = 0x03 // account, asset -> amount, 8 bytes
 	kindCustody     byte = 0x04 // id -> ledger.Custody
+	kindChannel     byte = 0x08 // id -> channels.Channel
+	kindReveal      byte = 0x09 // condition -> block time in seconds, preimage
 	kindRegistry    byte = 0x10 // -> version, number of participants, number of assets
 	kindChange      byte = 0x11 // version -> hash of the change that made it
 
 	firstIndex    byte = 0x80
 	kindCondition byte = 0x81 // condition -> id of the custody that was made under it
 	kindExpiry    byte = 0x82 // expiry, id -> nothing; of every custody that is prepared
+	kindDue       byte = 0x83 // seconds, id -> nothing; of every channel that time may change then
+	kindPair      byte = 0x84 // banks, asset -> id of their channel that is not closed
+	kindChannelOf byte = 0x85 // bank, id -> nothing; of every channel that is not closed
 )
 
 // underRoot tells whether the key is of the state itself.

@@ -55,6 +55,9 @@ func (c RegistryChange) apply(s *State, v *Version) error {
 		v.writeRecord(cypherlink.ParticipantID(change.Subject()))
 	}
 	v.tell(RegistryFact{Version: c.Certified.Version, Change: change})
+	if revoked, ok := change.(*chain.Revoke); ok {
+		return s.closeChannelsOf(v, revoked.ID)
+	}
 	return nil
 }
 

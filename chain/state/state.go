@@ -43,9 +43,10 @@ type State struct {
 	// base is the charter but for who may speak, which a version's registry says.
 	base ledger.Charter
 	// final is the version of the last final block, tip what the store says of it.
-	final *Version
-	tip   tip
-	trial trial
+	final   *Version
+	tip     tip
+	trial   trial
+	rosters rosters
 	admission
 }
 

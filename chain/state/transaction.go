@@ -6,6 +6,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 )
@@ -14,12 +15,14 @@ import (
 var ErrTransaction = errors.New("state: malformed transaction")
 
 // MaxTransaction bounds the canonical bytes of a transaction.
-const MaxTransaction = 1 + ledger.MaxCommand
+const MaxTransaction = 1 + max(ledger.MaxCommand, channels.MaxAction)
 
 // The first byte of a transaction is the kind of its body.
 const (
 	bodyCommand  uint8 = 1
 	bodyRegistry uint8 = 2
+	bodyAction   uint8 = 8
+	bodyJoint    uint8 = 9
 )
 
 const transactionDomain wire.Domain = "cypherlink/transaction/v1"
@@ -32,7 +35,8 @@ type Transaction struct {
 	raw  []byte
 }
 
-// Body is what a transaction asks for: a Command or a RegistryChange.
+// Body is what a transaction asks for: a Command, a RegistryChange, a ChannelAction or a
+// ChannelJoint.
 //
 //sumtype:decl
 type Body interface {
@@ -75,6 +79,11 @@ func decodeBody(kind uint8, b []byte) (Body, error) {
 	case bodyRegistry:
 		certified, err := chain.DecodeChange(b)
 		return RegistryChange{certified}, err
+	case bodyAction:
+		signed, err := channels.DecodeAction(b)
+		return ChannelAction{signed}, err
+	case bodyJoint:
+		return decodeJoint(b)
 	default:
 		return nil, fmt.Errorf("kind %d", kind)
 	}

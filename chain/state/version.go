@@ -43,7 +43,9 @@ type Version struct {
 	parent *Version
 	// writes are by key; nil removes.
 	writes map[string][]byte
-	// expiries are the expiry keys among writes that are not removals, ascending.
+	// broken is what a read of the store has failed with, where the rules could not be told.
+	broken error
+	// expiries are the keys of the indexes by time among writes that are not removals, ascending.
 	expiries [][]byte
 	events   []Event
 	// nodes are new in the feed's tree, fresh and stale in the state's.
@@ -99,12 +101,26 @@ func (s *State) live(v *Version) error {
 // expiry first, at most limit of them.
 func (s *State) due(v *Version, seconds int64, limit int) ([]ledger.CustodyID, error) {
 	from, to := expiryKey(0, ledger.CustodyID{}), expiryKey(seconds+1, ledger.CustodyID{})
+	keys, err := s.dueKeys(v, from, to, limit)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]ledger.CustodyID, len(keys))
+	for i, key := range keys {
+		ids[i] = expiryOf(key)
+	}
+	return ids, nil
+}
+
+// dueKeys lists the keys of an index by time that stand in v, from <= key < to, ascending, at most
+// limit of them.
+func (s *State) dueKeys(v *Version, from, to []byte, limit int) ([][]byte, error) {
 	var candidates [][]byte
 	base := v
 	removed := 0
 	for ; base.parent != nil; base = base.parent {
 		for _, key := range base.expiries {
-			if bytes.Compare(key, to) < 0 {
+			if bytes.Compare(key, from) >= 0 && bytes.Compare(key, to) < 0 {
 				candidates = append(candidates, key)
 			}
 		}
@@ -122,17 +138,17 @@ func (s *State) due(v *Version, seconds int64, limit int) ([]ledger.CustodyID, e
 		return nil, err
 	}
 	slices.SortFunc(candidates, bytes.Compare)
-	ids := make([]ledger.CustodyID, 0, min(limit, len(candidates)))
+	keys := make([][]byte, 0, min(limit, len(candidates)))
 	for _, key := range slices.CompactFunc(candidates, bytes.Equal) {
 		_, ok, err := s.lookup(v, key)
 		if err != nil {
 			return nil, err
 		}
-		if ok && len(ids) < limit {
-			ids = append(ids, expiryOf(key))
+		if ok && len(keys) < limit {
+			keys = append(keys, key)
 		}
 	}
-	return ids, nil
+	return keys, nil
 }
 
 // seal computes the trees over what the block wrote.
@@ -142,7 +158,7 @@ func (s *State) seal(v *Version) error {
 		key := []byte(k)
 		if underRoot(key) {
 			changes = append(changes, newChange(key, value))
-		} else if key[0] == kindExpiry && value != nil {
+		} else if (key[0] == kindExpiry || key[0] == kindDue) && value != nil {
 			v.expiries = append(v.expiries, key)
 		}
 	}
