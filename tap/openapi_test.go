@@ -150,6 +150,10 @@ func (d *openAPI) array(at, keyword string, want any, v []any) error {
 		if len(v) > want.(int) {
 			return wrong(at, "has %d items", len(v))
 		}
+	case "minItems":
+		if len(v) < want.(int) {
+			return wrong(at, "has %d items", len(v))
+		}
 	case "items":
 		for i, item := range v {
 			if err := d.holds(fmt.Sprint(at, "/", i), want.(map[string]any), item); err != nil {
