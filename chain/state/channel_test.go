@@ -1,16 +1,12 @@
 package state_test
 
 import (
-	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
-	"github.com/cypherlink/cypherlink/cosi"
-	"github.com/cypherlink/cypherlink/cosi/sign"
 	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
@@ -30,10 +26,7 @@ type banking struct {
 func newBanking(t testing.TB, store state.Store) *banking {
 	t.Helper()
 	f := weave(t, store)
-	b := &banking{fabric: f, t: t, banks: [2]ledgertest.Actor{f.World.Alice, f.World.Bob}}
-	if channels.InOrder([2]cypherlink.ParticipantID{b.banks[0].ID, b.banks[1].ID})[0] != b.banks[0].ID {
-		slices.Reverse(b.banks[:])
-	}
+	b := &banking{fabric: f, t: t, banks: f.Banks()}
 	b.id = channels.NewID(f.World.Network, b.parties(), f.World.Asset, 1)
 	return b
 }
@@ -45,23 +38,7 @@ func (b *banking) parties() [2]cypherlink.ParticipantID {
 // act is a signed action.
 func (b *banking) act(by ledgertest.Actor, a channels.Action) *state.Transaction {
 	b.sequence++
-	s := &channels.SignedAction{Network: b.World.Network, Signer: by.ID, Sequence: b.sequence, Action: a}
-	s.Signature, _ = by.Sign(s.Frame())
-	return state.NewTransaction(state.ChannelAction{Signed: s})
-}
-
-func blsKey(t testing.TB, a ledgertest.Actor) *sign.Key {
-	t.Helper()
-	key, err := sign.GenerateKey(rand.NewChaCha8(a.Key)) // as chaintest makes them
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// signers are everybody who signs a joint action, in the order of its roster.
-func (b *banking) signers() []ledgertest.Actor {
-	return append([]ledgertest.Actor{b.banks[0], b.banks[1]}, b.World.Validators[:]...)
+	return state.NewTransaction(state.ChannelAction{Signed: b.Act(by, b.sequence, a)})
 }
 
 // joint is a joint action, signed by those of the signers.
@@ -76,28 +53,11 @@ func (b *banking) joint(j channels.Joint, by ...int) *state.Transaction {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	frame := j.Frame(b.World.Network, roster.Root())
-	shares := map[int]cosi.Signature{}
-	for _, i := range by {
-		if shares[i], err = blsKey(b.t, b.signers()[i]).SignRecorded(frame); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-	c, _, err := roster.Aggregate(frame, shares)
-	if err != nil && len(by) == 4 { // fewer do not satisfy the policy, and are no certificate
-		b.t.Fatal(err)
-	}
+	c := b.Cosign(b.t, roster, j, by...)
 	return state.NewTransaction(state.ChannelJoint{Joint: j, Certificate: c})
 }
 
-func (b *banking) opening() channels.Joint {
-	limits := channels.DefaultLimits()
-	limits.WindowS, limits.Blocks = 5, 3
-	return channels.Joint{Do: channels.Open{
-		Banks: b.parties(), Asset: b.World.Asset, Nonce: 1, Limits: limits,
-		Accounts: [2]cypherlink.Account{ledgertest.Account(b.banks[0]), ledgertest.Account(b.banks[1])},
-	}}
-}
+func (b *banking) opening() channels.Joint { return channels.Joint{Do: b.Open(1)} }
 
 // makes commits a block of these a second later, and finds the same in all.
 func (b *banking) makes(txs ...*state.Transaction) *state.Version {
