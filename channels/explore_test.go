@@ -166,6 +166,7 @@ func beyond() map[string]bounds {
 func everywhere() map[string]bounds {
 	all := configurations()
 	maps.Copy(all, beyond())
+	maps.Copy(all, locking())
 	return all
 }
 

@@ -201,8 +201,9 @@ func (p *Party) claimLocks() {
 			p.release(lock, preimage)
 			continue
 		}
-		// H2: what was told off chain and is not settled yet is revealed in time.
-		due := lock.Amount > p.s.OffChain || p.view.Now.S+p.s.InclusionS+1 >= lock.Expiry
+		// H2: what was told off chain and is not settled yet is revealed in time, from a view that may
+		// be behind, too.
+		due := lock.Amount > p.s.OffChain || p.view.Now.S+p.s.LagS+p.s.InclusionS+1 >= lock.Expiry
 		if due && p.view.Now.S < lock.Expiry {
 			p.out.Submit = append(p.out.Submit, Reveal{preimage})
 		}

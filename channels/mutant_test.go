@@ -18,9 +18,9 @@ type mutant struct {
 	world string
 }
 
-// worlds are those of mutants, besides configurations.
+// worlds are those of mutants: every one in which the protocol holds, and those that break it.
 func worlds() map[string]bounds {
-	all := configurations()
+	all := everywhere()
 	all["window of one block"] = bounds{
 		lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 5, window: 2,
 	}
@@ -31,6 +31,12 @@ func worlds() map[string]bounds {
 		lone: true, byzantine: B, escrow: [2]int64{2, 1}, pays: [2]int8{3, 2}, ticks: 1, restarts: 1, forgetful: true,
 		equivocation: 1,
 	}
+	return all
+}
+
+// locking are worlds in which locks come to their expiry.
+func locking() map[string]bounds {
+	all := map[string]bounds{}
 	all["outgoing lock, closing"] = bounds{
 		lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{1, 0}, closes: 1, ticks: 7, quick: 2,
 	}
