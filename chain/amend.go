@@ -99,7 +99,7 @@ func (r *Registry) register(c *Register, since uint64, seconds int64) error {
 		// Else the roster of a version would depend on the time, and with it the frame that an
 		// authority signs once.
 		return refuse(CodeChangeMalformed, "an authority's registration has no bounds in time", nil)
-	case c.From < 0 || c.Until < 0 || c.Until != 0 && (c.Until <= c.From || c.Until <= seconds):
+	case c.From < 0 || c.Until != 0 && (c.Until <= c.From || c.Until <= seconds):
 		return refuse(CodeChangeMalformed, "the registration covers no time to come",
 			fmt.Errorf("from %d until %d, now %d", c.From, c.Until, seconds))
 	}
@@ -281,7 +281,7 @@ func (r *Registry) settle() error {
 		}
 		r.policies[asset.Ledger][asset] = a.Policy
 	}
-	if r.threshold < 1 || len(members) < r.threshold {
+	if len(members) < r.threshold {
 		return refuse(CodeChangeAuthorities, "too few authorities would be left to change anything",
 			fmt.Errorf("%d active, a change asks for %d", len(members), r.threshold))
 	}

@@ -13,13 +13,8 @@ import (
 // ErrChange means that bytes are not a certified change.
 var ErrChange = errors.New("chain: malformed change of the registry")
 
-// Bounds of a change.
-const (
-	// MaxChange bounds the canonical bytes of a certified change.
-	MaxChange = 4 << 10
-	// MaxAttempts bounds how far a change may raise the registry's version.
-	MaxAttempts = 1 << 10
-)
+// MaxAttempts bounds how far a change may raise the registry's version.
+const MaxAttempts = 1 << 10
 
 const (
 	changeDomain  wire.Domain = "cypherlink/registry-change/v1"
@@ -195,11 +190,8 @@ func (c *CertifiedChange) Encode() []byte {
 }
 
 // DecodeChange takes exactly the form of Encode; otherwise ErrChange. It checks the form, not the
-// certificate.
+// certificate. Every field is bounded, and so is the whole: less than 4 KiB.
 func DecodeChange(b []byte) (*CertifiedChange, error) {
-	if len(b) > MaxChange {
-		return nil, fmt.Errorf("%d bytes, at most %d: %w", len(b), MaxChange, ErrChange)
-	}
 	r := wire.NewReader(b)
 	c := CertifiedChange{
 		Base: r.U64(), Version: r.U64(), Change: ReadChange(r), Certificate: cosi.ReadCertificate(r),

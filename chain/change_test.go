@@ -207,8 +207,17 @@ func TestChangesKeepTheirForm(t *testing.T) {
 			}
 		}
 	}
-	if _, err := chain.DecodeChange(make([]byte, chain.MaxChange+1)); !errors.Is(err, chain.ErrChange) {
-		t.Fatal(err)
+}
+
+func TestRecordsHaveAStatus(t *testing.T) {
+	s := history(t)
+	for status := range ledger.Status(6) {
+		rec := *s.record(s.World.Alice.ID)
+		rec.Status = status
+		_, err := decoded(encoded(&rec), chain.ReadRecord)
+		if good := status >= ledger.Active && status <= ledger.Revoked; (err == nil) != good {
+			t.Fatalf("%s: %v", status, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package chain_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -193,6 +194,27 @@ func TestRotate(t *testing.T) {
 	}
 	if key, ok := s.At(now).Key(id); !ok || key != one.Identity {
 		t.Fatal("the new identity key does not count")
+	}
+}
+
+// Two futures of one version have histories of their own, however long the common one is.
+func TestForkedHistories(t *testing.T) {
+	s := newScheme(t)
+	id := s.World.Alice.ID
+	turn := func(s *scheme, name string) *scheme {
+		next := &scheme{s.Network, s.Registry}
+		next.amend(t, s.Version(), rotation(t, id, name))
+		return next
+	}
+	for i := range 9 {
+		left, right := turn(s, fmt.Sprint("left ", i)), turn(s, fmt.Sprint("right ", i))
+		want := left.record(id).KeySet
+		left = turn(left, fmt.Sprint("left, then ", i))
+		turn(right, fmt.Sprint("right, then ", i))
+		if f := left.record(id).Former; f[len(f)-1].KeySet != want {
+			t.Fatalf("after %d common keys one future has changed the other", i)
+		}
+		s = turn(s, fmt.Sprint("both ", i))
 	}
 }
 

@@ -58,36 +58,50 @@ func TestTheRegistryOutlivesAStart(t *testing.T) {
 func TestADamagedRegistry(t *testing.T) {
 	w := network(t).World
 	key := func(key []byte) []byte { return append([]byte{'s'}, key...) }
-	for name, edit := range map[string]func(store *state.Memory) state.Write{
-		"a record is edited": func(store *state.Memory) state.Write {
+	for name, edit := range map[string]func(f *fabric, store *state.Memory) []state.Write{
+		"a record is edited": func(_ *fabric, store *state.Memory) []state.Write {
 			k := key(state.ParticipantKey(w.Alice.ID))
 			value, _, _ := store.Get(k)
-			return state.Write{Key: k, Value: bytes.Replace(value, w.Alice.Key[:], w.Mallory.Key[:], 1)}
+			return []state.Write{{Key: k, Value: bytes.Replace(value, w.Alice.Key[:], w.Mallory.Key[:], 1)}}
 		},
-		"a record is missing": func(*state.Memory) state.Write {
-			return state.Write{Key: key(state.ParticipantKey(w.Bob.ID))}
+		"a record is missing": func(*fabric, *state.Memory) []state.Write {
+			return []state.Write{{Key: key(state.ParticipantKey(w.Bob.ID))}}
 		},
-		"a record is too many": func(store *state.Memory) state.Write {
+		"a record is too many": func(_ *fabric, store *state.Memory) []state.Write {
 			value, _, _ := store.Get(key(state.ParticipantKey(w.Alice.ID)))
-			return state.Write{Key: key(state.ParticipantKey(w.Stranger.ID)), Value: value}
+			return []state.Write{{Key: key(state.ParticipantKey(w.Stranger.ID)), Value: value}}
 		},
-		"a policy is edited": func(store *state.Memory) state.Write {
+		"a record is in another's place": func(f *fabric, store *state.Memory) []state.Write {
+			value, _, _ := store.Get(key(state.ParticipantKey(w.Bob.ID)))
+			var id cypherlink.ParticipantID
+			for p := (&state.Proof{Key: []byte{0}}); p.Key[0] != state.ParticipantKey(id)[0]; {
+				id[0]++ // until the search for it ends at a participant
+				var err error
+				if p, err = f.Prove(state.ParticipantKey(id)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return []state.Write{
+				{Key: key(state.ParticipantKey(w.Bob.ID))}, {Key: key(state.ParticipantKey(id)), Value: value},
+			}
+		},
+		"a policy is edited": func(_ *fabric, store *state.Memory) []state.Write {
 			value, _, _ := store.Get(key(state.AssetKey(w.Free)))
-			return state.Write{Key: key(state.AssetKey(w.Asset)), Value: value}
+			return []state.Write{{Key: key(state.AssetKey(w.Asset)), Value: value}}
 		},
-		"an asset is missing": func(*state.Memory) state.Write {
-			return state.Write{Key: key(state.AssetKey(w.Free))}
+		"an asset is missing": func(*fabric, *state.Memory) []state.Write {
+			return []state.Write{{Key: key(state.AssetKey(w.Free))}}
 		},
-		"the census is edited": func(*state.Memory) state.Write {
-			return state.Write{Key: key([]byte{0x10}), Value: make([]byte, 16)}
+		"the census is edited": func(*fabric, *state.Memory) []state.Write {
+			return []state.Write{{Key: key([]byte{0x10}), Value: make([]byte, 16)}}
 		},
-		"the census is missing": func(*state.Memory) state.Write { return state.Write{Key: key([]byte{0x10})} },
+		"the census is missing": func(*fabric, *state.Memory) []state.Write { return []state.Write{{Key: key([]byte{0x10})}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := state.NewMemory()
 			f := weave(t, store)
 			f.history(t)
-			if err := store.Write([]state.Write{edit(store)}); err != nil {
+			if err := store.Write(edit(f, store)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := state.Open(store, f.Network.Genesis); !errors.Is(err, state.ErrStore) {

@@ -117,6 +117,12 @@ func TestChangesInOneBlock(t *testing.T) {
 		Certified: chaintest.Certify(t, next, 2, suspend, f.AuthorityKeys[0], key),
 	})
 	f.refuses(t, 1, two, chain.CodeChangeVersion)
+	few := state.NewTransaction(state.RegistryChange{
+		Certified: chaintest.Certify(t, next, 2, suspend, key),
+	})
+	if b, _ := f.buildOf(t, 1, one, few); len(b.LeftOut) != 1 || code(b.LeftOut[0].Err) != chain.CodeChangeCertificate {
+		t.Fatalf("%+v", b)
+	}
 	built, _ := f.buildOf(t, 1, two, one) // in their order alone
 	if len(built.Payload) != 1 || code(built.LeftOut[0].Err) != chain.CodeChangeVersion {
 		t.Fatalf("%+v", built)

@@ -88,7 +88,16 @@ func TestTheRegistryIsWhatTheEventsSay(t *testing.T) {
 			finds(t, r.checkRegistry(n.Genesis), tt.want)
 		})
 	}
-	// Who entered without a word of it is in nobody's place.
+	r.changes = whole[4:] // as if the feed told of it twice
+	finds(t, a.check(r), "version 5 of the registry: the state")
+	// Nobody enters, and nothing is decided, without a word of it.
 	r = changed(t, n, &chain.Register{Participant: enters})
 	finds(t, r.checkRegistry(n.Genesis), "the registry is at version 1")
+	policy, _ := n.Genesis.Registry().Policy(w.Asset)
+	r = changed(t, n, &chain.SetPolicy{Asset: w.Asset, Policy: policy})
+	finds(t, r.checkRegistry(n.Genesis), "the registry is at version 1")
+	fewer := chaintest.New(t, func(f *chain.GenesisFile) {
+		f.Participants = f.Participants[:len(f.Participants)-1]
+	})
+	finds(t, changed(t, n).checkRegistry(fewer.Genesis), "by the events at 0 with")
 }
