@@ -327,7 +327,7 @@ func (e *Engine[M]) send(ctx context.Context, in input) {
 }
 
 func (e *Engine[M]) submit(ctx context.Context, en *entry[M], s Submission) {
-	t := task{s.Command.Custody(e.Network), submitReturn}
+	t := task{ledger.CustodyID(s.Command.About(e.Network)), submitReturn}
 	switch s.Command.(type) {
 	case *ledger.Prepare:
 		t.verb = submitPrepare

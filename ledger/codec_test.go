@@ -363,7 +363,7 @@ func TestCustodyIDIsItsOwn(t *testing.T) {
 		}
 	}
 	for _, c := range []*ledger.SignedCommand{w.Prepare(p), w.Confirm(w.Bob, p), w.Return(w.Bob, p)} {
-		if c.Command.Custody(w.Network) != id {
+		if c.Command.About(w.Network) != cypherlink.Hash(id) {
 			t.Errorf("%T is about another custody", c.Command)
 		}
 	}

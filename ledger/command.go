@@ -28,8 +28,8 @@ const (
 //
 //sumtype:decl
 type Command interface {
-	// Custody is the id of the custody that the command is about.
-	Custody(network cypherlink.NetworkID) CustodyID
+	// About is the id of what the command is about: so far of its custody.
+	About(network cypherlink.NetworkID) cypherlink.Hash
 	appendWire(w *wire.Writer)
 }
 
@@ -52,16 +52,16 @@ type Confirm struct {
 // credit account's owner alone, from the expiry on at anybody's.
 type Return struct{ ID CustodyID }
 
-// Custody derives the id from terms hash and leg.
-func (c *Prepare) Custody(network cypherlink.NetworkID) CustodyID {
-	return NewCustodyID(network, c.Subject.Terms, c.Subject.Leg)
+// About derives the custody's id from terms hash and leg.
+func (c *Prepare) About(network cypherlink.NetworkID) cypherlink.Hash {
+	return cypherlink.Hash(NewCustodyID(network, c.Subject.Terms, c.Subject.Leg))
 }
 
-// Custody is the id that the command names.
-func (c *Confirm) Custody(cypherlink.NetworkID) CustodyID { return c.ID }
+// About is the custody's id, which the command names.
+func (c *Confirm) About(cypherlink.NetworkID) cypherlink.Hash { return cypherlink.Hash(c.ID) }
 
-// Custody is the id that the command names.
-func (c *Return) Custody(cypherlink.NetworkID) CustodyID { return c.ID }
+// About is the custody's id, which the command names.
+func (c *Return) About(cypherlink.NetworkID) cypherlink.Hash { return cypherlink.Hash(c.ID) }
 
 func (c *Prepare) appendWire(w *wire.Writer) {
 	w.U8(kindPrepare)

@@ -57,7 +57,7 @@ func (m *machine) faults(c *ledger.SignedCommand) []cypherlink.Code {
 	key, registered := m.charter.Keys.Key(c.Signer)
 	add(!registered, ledger.CodeUnknownSigner)
 	add(registered && c.Verify(key) != nil, ledger.CodeSignature)
-	custody, exists := m.custodies[c.Command.Custody(m.Network)]
+	custody, exists := m.custodies[ledger.CustodyID(c.Command.About(m.Network))]
 	switch body := c.Command.(type) {
 	case *ledger.Prepare:
 		s := body.Subject
@@ -106,7 +106,7 @@ func (m *machine) approvals(body *ledger.Prepare) int {
 
 // accept is the oracle's part of an effect.
 func (m *machine) accept(c *ledger.SignedCommand) {
-	id := c.Command.Custody(m.Network)
+	id := ledger.CustodyID(c.Command.About(m.Network))
 	switch body := c.Command.(type) {
 	case *ledger.Prepare:
 		m.custodies[id] = ledger.Custody{
@@ -141,7 +141,7 @@ func (m *machine) submit(t *rapid.T, c *ledger.SignedCommand) {
 		}
 	}
 	faults := m.faults(c)
-	before, existed := m.custodies[c.Command.Custody(m.Network)]
+	before, existed := m.custodies[ledger.CustodyID(c.Command.About(m.Network))]
 	got, err := m.do(c)
 	switch {
 	case len(faults) > 0:

@@ -201,7 +201,7 @@ func (c *Charter) prepare(
 	book Book, nowMS int64, signer cypherlink.ParticipantID, status Status, p *Prepare,
 ) (Custody, error) {
 	leg := p.Subject.Fields
-	want := Custody{ID: p.Custody(c.Network), Subject: p.Subject, Packet: p.Packet, State: Prepared}
+	want := Custody{ID: CustodyID(p.About(c.Network)), Subject: p.Subject, Packet: p.Packet, State: Prepared}
 	if err := wellFormed(p); err != nil {
 		return Custody{}, err
 	}

@@ -101,7 +101,7 @@ func (c Command) Sender() cypherlink.ParticipantID { return c.Signed.Signer }
 
 // Subject is the custody's id.
 func (c Command) Subject(network cypherlink.NetworkID) cypherlink.Hash {
-	return cypherlink.Hash(c.Signed.Command.Custody(network))
+	return c.Signed.Command.About(network)
 }
 
 func (c Command) kind() uint8 { return bodyCommand }

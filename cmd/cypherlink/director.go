@@ -130,7 +130,7 @@ type deed struct {
 // Submit tells the steps that begin and end with the command.
 func (w *watched) Submit(ctx context.Context, c *ledger.SignedCommand) (ledger.Receipt, error) {
 	before, after := submitted(deed{w.folder, c.Ledger, leadsTo(c.Command)})
-	evidence := c.Command.Custody(c.Network).String()
+	evidence := c.Command.About(c.Network).String()
 	for _, n := range before {
 		if !w.director.may(w.folder, n.n) {
 			return ledger.Receipt{}, errSilent

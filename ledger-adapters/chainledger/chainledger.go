@@ -97,7 +97,7 @@ func (l *Ledger) Submit(ctx context.Context, command *ledger.SignedCommand) (led
 	defer asking.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	id := command.Command.Custody(command.Network)
+	id := ledger.CustodyID(command.Command.About(command.Network))
 	words, asked := make(chan word), false
 	heard := tally{from: l.follower.Head().Height, refused: map[int]*cypherlink.Error{}}
 	for {

@@ -110,7 +110,7 @@ func (g *Gateway) Submit(ctx context.Context, command *ledger.SignedCommand) (le
 	if _, err := ledger.DecodeCommand(encoded); err != nil { // the host could not answer it
 		return ledger.Receipt{}, malformed(err)
 	}
-	id := command.Command.Custody(g.operator.Network)
+	id := ledger.CustodyID(command.Command.About(g.operator.Network))
 	w := g.wait(&waiter{keys: [][32]byte{id, commandHash(encoded)}})
 	defer g.forget(w)
 	value := func() ([]byte, error) { return frame(kindCommand, encoded), nil }

@@ -14,7 +14,7 @@ func (b *Batch) Foresee(commands ...*ledger.SignedCommand) error {
 	var ids, conditions []any
 	places := []any{custodyPlace}
 	for _, c := range commands {
-		id := c.Command.Custody(b.book.charter.Network)
+		id := ledger.CustodyID(c.Command.About(b.book.charter.Network))
 		if _, known := b.standing[id]; !known {
 			b.standing[id] = ledger.Receipt{}
 			ids = append(ids, id[:])

@@ -56,7 +56,7 @@ func (s *stand) submit(c *ledger.SignedCommand, want ledger.State) ledger.Receip
 	if err != nil {
 		s.t.Fatalf("submit %T: %v", c.Command, err)
 	}
-	s.holds(r, c.Command.Custody(s.Network), want)
+	s.holds(r, ledger.CustodyID(c.Command.About(s.Network)), want)
 	return r
 }
 
