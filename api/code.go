@@ -197,7 +197,8 @@ func innerClass(code cypherlink.Code) class {
 	case ledger.CodeMalformed, ledger.CodeSignature, ledger.CodeUnknownSigner, ledger.CodeNotAllowed,
 		ledger.CodeNotApproved, ledger.CodeConditionUsed, ledger.CodeCustodyDiffers,
 		ledger.CodeUnknownCustody, ledger.CodePreimage, ledger.CodeAlreadyReturned,
-		ledger.CodeAlreadyPaid, terms.CodeShare, peer.CodeTooLarge,
+		ledger.CodeAlreadyPaid, ledger.CodeCrossingDiffers, ledger.CodeLapsed, ledger.CodeEvidence,
+		ledger.CodeBacking, terms.CodeShare, peer.CodeTooLarge,
 		chain.CodeChangeVersion, chain.CodeChangeCertificate, chain.CodeChangeUnknown,
 		chain.CodeChangeMalformed, chain.CodeChangeUsed, chain.CodeChangePossession,
 		chain.CodeChangeStatus, chain.CodeChangeMember, chain.CodeChangeAuthorities, chain.CodeChangeFull:

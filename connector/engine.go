@@ -333,7 +333,7 @@ func (e *Engine[M]) submit(ctx context.Context, en *entry[M], s Submission) {
 		t.verb = submitPrepare
 	case *ledger.Confirm:
 		t.verb = submitConfirm
-	case *ledger.Return:
+	case *ledger.Return, *ledger.Leave, *ledger.Enter: // no machine submits the last two
 	}
 	if en.running[t] {
 		return

@@ -318,7 +318,7 @@ func (w *world) carryOut(s *scene, p party, e Effects) {
 			kind = "prepare"
 		case *ledger.Confirm:
 			kind = "confirm"
-		case *ledger.Return:
+		case *ledger.Return, *ledger.Leave, *ledger.Enter:
 		}
 		w.watch(s, p, leg, kind)
 		m := message{leg: leg, kind: kind, from: p, command: sub.Command, signer: owner}

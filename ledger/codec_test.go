@@ -21,8 +21,11 @@ import (
 func commands() []*ledger.SignedCommand {
 	w := ledgertest.NewWorld()
 	p := w.Payment("one", 700, expiry)
+	r := ledgertest.NewRamp("cypherium")
+	x := r.Deposit(1, 700, expiry)
 	return []*ledger.SignedCommand{
 		w.Prepare(p), w.Confirm(w.Bob, p), w.Return(w.Bob, p),
+		r.Leave(r.Alice, x), r.Enter(r.Alice, x, r.Record(x, 1, start*1000).Encode()),
 		w.Sign(w.Alice, &ledger.Prepare{Subject: p.Subject, Packet: []byte{}}),
 	}
 }
@@ -103,7 +106,7 @@ func TestUnknownForms(t *testing.T) {
 	p := w.Payment("one", 700, expiry)
 	b := w.Return(w.Bob, p).Encode()
 	kind := 8 + 4 + len(w.Ledger) + 32 + 8
-	for _, k := range []byte{0, 4, 255} {
+	for _, k := range []byte{0, 6, 255} {
 		b[kind] = k
 		if _, err := ledger.DecodeCommand(b); !errors.Is(err, ledger.ErrCommand) {
 			t.Errorf("kind %d: %v", k, err)
@@ -405,7 +408,9 @@ func FuzzDecodeCommand(f *testing.F) {
 		if err := d.charter.Authenticate(c)[0]; err == nil {
 			t.Logf("a signed command of the seeds: %T", c.Command)
 		}
-		_, _ = d.charter.Apply(ledgertest.NewMemory(d.Balances()), start*1000, c) // it does not panic
+		memory := ledgertest.NewMemory(d.Balances()) // neither panics
+		_, _ = d.charter.Apply(memory, start*1000, c)
+		_, _ = d.charter.Cross(memory, start*1000, c)
 	})
 }
 

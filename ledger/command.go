@@ -22,13 +22,16 @@ const (
 	kindPrepare uint8 = 1
 	kindConfirm uint8 = 2
 	kindReturn  uint8 = 3
+	kindLeave   uint8 = 4
+	kindEnter   uint8 = 5
 )
 
-// Command asks a ledger to change one custody: Prepare, Confirm or Return.
+// Command asks a ledger to change one custody (Prepare, Confirm, Return), or to let one crossing
+// pass (Leave, Enter).
 //
 //sumtype:decl
 type Command interface {
-	// About is the id of what the command is about: so far of its custody.
+	// About is the id of the custody or the crossing that the command is about.
 	About(network cypherlink.NetworkID) cypherlink.Hash
 	appendWire(w *wire.Writer)
 }
@@ -91,10 +94,20 @@ type SignedCommand struct {
 	Ledger  cypherlink.LedgerID
 	Signer  cypherlink.ParticipantID
 	// Sequence is the signer's own counter. It tells apart two sendings; what makes a
-	// command act once is its custody.
+	// command act once is its custody or its crossing.
 	Sequence  uint64
 	Command   Command
 	Signature [64]byte
+}
+
+// Crosses tells whether the command is about a crossing; the others are about a custody.
+func (c *SignedCommand) Crosses() bool {
+	switch c.Command.(type) {
+	case *Leave, *Enter:
+		return true
+	case *Prepare, *Confirm, *Return:
+	}
+	return false
 }
 
 // Frame is what the signer signs. Its scope is the signer.
@@ -176,6 +189,10 @@ func readCommand(r *wire.Reader) Command {
 		var c Return
 		r.Fixed(c.ID[:])
 		return &c
+	case kindLeave:
+		return &Leave{ReadCrossing(r)}
+	case kindEnter:
+		return &Enter{Crossing: ReadCrossing(r), Evidence: r.Var(MaxEvidence)}
 	default:
 		r.Fail(fmt.Errorf("kind %d: %w", kind, ErrCommand))
 		return nil

@@ -3,10 +3,12 @@
 // Its noun is the Custody: an amount that left one account and belongs to nobody until a
 // preimage, before the expiry, gives it to another account, or the expiry gives it back. The
 // package has the words of it (Command, Custody, Receipt, Event), the published contract
-// (Ledger), and the one set of rules that every ledger of our own obeys (Charter). It refuses
-// to keep anything and to know a clock: balances and custodies come through Book, time is an
-// argument. ledgertest is the contract as tests; book is a durable ledger in SQL; the
-// committee chain and external ledgers are others.
+// (Ledger), and the one set of rules that every ledger of our own obeys (Charter). Beside it
+// stands the ramp, over which an owner moves value between an external ledger and the chain
+// (Crossing, Passage, Ramp). The package refuses to keep anything and to know a clock: balances,
+// custodies and crossings come through Book and RampBook, time is an argument. ledgertest is the
+// contract as tests; book is a durable ledger in SQL; the committee chain and external ledgers are
+// others.
 // Source: Cypherium Whitepaper 2.0, main job steps 4 to 13; ILP RFC 17 and 22.
 package ledger
 

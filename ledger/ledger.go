@@ -49,3 +49,30 @@ type Ledger interface {
 	// error ends it too; the caller begins again at the last cursor that it has dealt with.
 	Events(ctx context.Context, after Cursor) iter.Seq2[Event, error]
 }
+
+// Passage is a final fact about one crossing, as one ledger tells it: it left there, or it came in.
+type Passage struct {
+	Ledger   cypherlink.LedgerID
+	Crossing Crossing
+	// Sequence is the ledger's own number of the fact: from 1, ascending. An external ledger counts
+	// passages apart from the events of custodies.
+	Sequence uint64
+	// TimeMS is the ledger's time of it, in milliseconds since 1970, UTC.
+	TimeMS int64
+	// Evidence is as that of a Receipt. That of a crossing that left is what an Enter on the other
+	// ledger carries.
+	Evidence []byte
+}
+
+// Left tells whether the crossing left the ledger; otherwise it came in.
+func (p *Passage) Left() bool { return p.Crossing.Asset.Ledger == p.Ledger }
+
+// Ramp is a ledger as it deals with what leaves it and comes in.
+type Ramp interface {
+	// Cross hands in a signed Leave or Enter and returns the passage once that is final and
+	// verified. A repeated command has no further effect and is answered with the passage that
+	// stands. A refusal is a *cypherlink.Error with one of this package's codes, and nothing moved.
+	// CodeLapsed alone is for good: the crossing has not left and never will. After any other
+	// refusal or error a copy of the command may still take effect: the caller hands it in again.
+	Cross(ctx context.Context, command *SignedCommand) (Passage, error)
+}

@@ -82,6 +82,8 @@ func (m *machine) faults(c *ledger.SignedCommand) []cypherlink.Code {
 		add(exists && custody.State == ledger.Confirmed, ledger.CodeAlreadyPaid)
 		add(exists && custody.State == ledger.Prepared && c.Signer != custody.Leg().Credit.Owner,
 			ledger.CodeNotAllowed)
+	case *ledger.Leave, *ledger.Enter:
+		add(true, ledger.CodeMalformed)
 	}
 	return faults
 }
@@ -118,6 +120,7 @@ func (m *machine) accept(c *ledger.SignedCommand) {
 		m.leave(id, ledger.Confirmed)
 	case *ledger.Return:
 		m.leave(id, ledger.Returned)
+	case *ledger.Leave, *ledger.Enter:
 	}
 }
 

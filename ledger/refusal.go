@@ -26,6 +26,10 @@ const (
 	CodeNotValid        cypherlink.Code = "participant_not_valid"
 	CodeRevoked         cypherlink.Code = "participant_revoked"
 	CodePayeeBarred     cypherlink.Code = "payee_barred"
+	CodeCrossingDiffers cypherlink.Code = "crossing_differs"
+	CodeLapsed          cypherlink.Code = "crossing_lapsed"
+	CodeEvidence        cypherlink.Code = "evidence_invalid"
+	CodeBacking         cypherlink.Code = "backing_insufficient"
 )
 
 // refuse builds a refusal. The reason is the code's, from ExternalStatusReason.
@@ -37,7 +41,7 @@ func reason(code cypherlink.Code) string {
 	switch code {
 	case CodeMalformed:
 		return "FF01"
-	case CodeSignature:
+	case CodeSignature, CodeEvidence:
 		return "DS0B"
 	case CodeUnknownSigner:
 		return "DS0E"
@@ -47,13 +51,13 @@ func reason(code cypherlink.Code) string {
 		return "AM03"
 	case CodeUnknownAccount:
 		return "AC01"
-	case CodeFunds:
+	case CodeFunds, CodeBacking:
 		return "AM04"
-	case CodeExpiry, CodeExpired:
+	case CodeExpiry, CodeExpired, CodeLapsed:
 		return "TM01"
 	case CodeNotApproved:
 		return "DS0A"
-	case CodeConditionUsed, CodeCustodyDiffers:
+	case CodeConditionUsed, CodeCustodyDiffers, CodeCrossingDiffers:
 		return "DU03"
 	case CodeSuspended:
 		return "AG10" // agent suspended

@@ -31,6 +31,11 @@ type Charter struct {
 	MinExpiry int64
 	// Policies holds the assets of this ledger, and the approval that each of them asks for.
 	Policies map[cypherlink.Asset]validator.Policy
+	// Backings holds those of them that cross between an external ledger and the chain.
+	Backings map[cypherlink.Asset]Backing
+	// Burns verifies what comes from the chain. Nil on the chain, and on a ledger that nothing
+	// crosses to.
+	Burns Burns
 	// Keys holds the identity keys of those who may speak now.
 	Keys validator.Keys
 	// Signers tells what each of them may do. Nil stands for everything, for everybody in Keys.
@@ -48,7 +53,9 @@ func (c *Charter) verifier() cosi.Verifier {
 }
 
 // Valid reports ErrCharter unless the ledger's id is valid, MinExpiry is from 0 to a year, and
-// every policy is valid and for an asset of this ledger, whose code no other has.
+// every policy is valid and for an asset of this ledger, whose code no other has. A backing is of an
+// asset of this ledger and another of the same scale on another ledger, which no other backing has,
+// and names either an escrow account or an operator.
 func (c *Charter) Valid() error {
 	const year = 366 * 24 * 60 * 60
 	if err := c.Ledger.Valid(); err != nil {
@@ -69,6 +76,23 @@ func (c *Charter) Valid() error {
 		if err := errors.Join(asset.Valid(), c.Policies[asset].Valid()); err != nil {
 			return fmt.Errorf("%w: asset %s: %w", ErrCharter, asset, err)
 		}
+	}
+	return c.validBackings()
+}
+
+func (c *Charter) validBackings() error {
+	others := map[cypherlink.Asset]bool{}
+	for asset, b := range c.Backings {
+		_, known := c.Policies[asset]
+		escrow, operator := b.Escrow != (cypherlink.Account{}), b.Operator != (cypherlink.ParticipantID{})
+		switch {
+		case !known || others[b.Other]:
+			return fmt.Errorf("%w: asset %s crosses to %s", ErrCharter, asset, b.Other)
+		case b.Other.Ledger == c.Ledger || b.Other.Scale != asset.Scale || escrow == operator:
+			return fmt.Errorf("%w: asset %s crosses to %s of scale %d, escrow %s, operator %s",
+				ErrCharter, asset, b.Other, b.Other.Scale, b.Escrow, b.Operator)
+		}
+		others[b.Other] = true
 	}
 	return nil
 }
@@ -105,10 +129,11 @@ type Book interface {
 }
 
 // Authenticate tells for each command why it is refused before any book is asked: it is for
-// another ledger, or its signer is not registered, or the signature is not the signer's. The
-// errors stand at the commands' places, nil for a command that passes. Many commands together
-// cost about half as much as one at a time, and with a Verifier that remembers their verdicts
-// are verified together too.
+// another ledger, or its signer is not registered, or the signature is not the signer's, or it is
+// an Enter whose evidence does not hold. The errors stand at the commands' places, nil for a
+// command that passes. Many commands together cost about half as much as one at a time, and with a
+// Verifier that remembers their verdicts are verified together too. The proof of a burn costs a
+// pairing each time.
 func (c *Charter) Authenticate(commands ...*SignedCommand) []error {
 	refused := make([]error, len(commands))
 	signatures := make([]cosi.IdentitySignature, 0, len(commands))
@@ -126,6 +151,11 @@ func (c *Charter) Authenticate(commands ...*SignedCommand) []error {
 	}
 	for _, at := range c.verifier()(signatures) {
 		refused[places[at]] = refuse(CodeSignature, "the signature is not the signer's", cosi.ErrSignature)
+	}
+	for i, command := range commands {
+		if e, ok := command.Command.(*Enter); ok && refused[i] == nil {
+			refused[i] = c.proved(e)
+		}
 	}
 	if c.Verifier != nil {
 		c.foresee(commands, refused)
@@ -162,7 +192,7 @@ func (c *Charter) signer(command *SignedCommand) (key [32]byte, status Status, e
 	return key, status, nil
 }
 
-// Apply checks the command under the charter at ledger time nowMS (milliseconds since 1970)
+// Apply checks a command about a custody under the charter at ledger time nowMS (milliseconds since 1970)
 // and writes its effect. The caller has authenticated it, and has returned every custody whose
 // expiry has come (Expire) before. The error is nil, a refusal with a code of this package,
 // ErrRepeated with the custody that stands, or an error of the book.
@@ -178,9 +208,9 @@ func (c *Charter) Apply(book Book, nowMS int64, command *SignedCommand) (Custody
 		return confirm(book, nowMS, command.Signer, status, body)
 	case *Return:
 		return giveBack(book, nowMS, command.Signer, status, body)
-	default:
-		return Custody{}, refuse(CodeMalformed, "the command is of no known kind", nil)
+	case *Leave, *Enter:
 	}
+	return Custody{}, refuse(CodeMalformed, "the command is about no custody", nil)
 }
 
 // Expire returns the custody if it is prepared and its expiry has come at nowMS; changed
@@ -254,6 +284,8 @@ func wellFormed(p *Prepare) error {
 		return refuse(CodeMalformed, "the expiry is not a time", nil)
 	case leg.Debit == leg.Credit:
 		return refuse(CodeMalformed, "debit and credit account are the same", nil)
+	case leg.Debit.Number == EscrowNumber || leg.Credit.Number == EscrowNumber:
+		return refuse(CodeNotAllowed, "what is in escrow moves over the ramp alone", nil)
 	case p.Subject.Condition == cypherlink.Condition{}:
 		return refuse(CodeMalformed, "the condition is missing", nil)
 	case len(p.Packet) > MaxPacket:

@@ -15,7 +15,8 @@ const (
 	Unknown Status = 0
 	// Active is everything.
 	Active Status = 1
-	// Suspended is to end the custodies that the participant is a party to, and nothing new.
+	// Suspended is to end the custodies that the participant is a party to, to bring in what of its
+	// own has left another ledger, and nothing new.
 	Suspended Status = 2
 	// Revoked is nothing, for ever.
 	Revoked Status = 3

@@ -167,7 +167,7 @@ func kindOf(c *ledger.SignedCommand) string {
 		return "prepare"
 	case *ledger.Confirm:
 		return "confirm"
-	case *ledger.Return:
+	case *ledger.Return, *ledger.Leave, *ledger.Enter:
 	}
 	return "return"
 }

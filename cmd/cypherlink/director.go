@@ -195,6 +195,7 @@ func leadsTo(c ledger.Command) ledger.State {
 		return ledger.Confirmed
 	case *ledger.Return:
 		return ledger.Returned
+	case *ledger.Leave, *ledger.Enter:
 	}
 	return ledger.Absent
 }

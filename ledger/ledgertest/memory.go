@@ -30,6 +30,10 @@ type Memory struct {
 	custodies map[ledger.CustodyID]ledger.Custody
 	locked    map[cypherlink.Condition]bool
 	journal   []Posting
+	network   cypherlink.NetworkID
+	backings  map[cypherlink.Asset]ledger.Backing
+	held      map[cypherlink.Asset]cypherlink.Amount // on the chain
+	crossings map[ledger.CrossingID]ledger.Crossing
 }
 
 type holding struct {
@@ -48,6 +52,77 @@ func NewMemory(opening []ledger.Balance) *Memory {
 		m.balances[holding{b.Account, b.Asset}] = b.Amount
 	}
 	return m
+}
+
+// AddRamp makes the book a ledger.RampBook for what the charter lets cross, and opens the escrow.
+func (m *Memory) AddRamp(charter *ledger.Charter) {
+	m.network, m.backings = charter.Network, charter.Backings
+	m.held = map[cypherlink.Asset]cypherlink.Amount{}
+	m.crossings = map[ledger.CrossingID]ledger.Crossing{}
+	for asset, b := range m.backings {
+		if b.Escrow != (cypherlink.Account{}) {
+			m.balances[holding{b.Escrow, asset}] = 0
+		}
+	}
+}
+
+// Held is what the escrow holds, or what the chain has credited and not burned.
+func (m *Memory) Held(asset cypherlink.Asset) (cypherlink.Amount, error) {
+	b := m.backings[asset]
+	if b.Escrow != (cypherlink.Account{}) {
+		return m.balances[holding{b.Escrow, asset}], nil
+	}
+	return m.held[asset], nil
+}
+
+// Crossing is the one that has passed under the id; ok tells whether there is one.
+func (m *Memory) Crossing(id ledger.CrossingID) (x ledger.Crossing, ok bool, err error) {
+	x, ok = m.crossings[id]
+	return x, ok, nil
+}
+
+// Cross lets the crossing pass, or reports ErrBook and changes nothing.
+func (m *Memory) Cross(asset cypherlink.Asset, x ledger.Crossing) error {
+	b, ok := m.backings[asset]
+	id := x.ID(m.network)
+	if _, passed := m.crossings[id]; !ok || passed || x.Asset != asset && x.Asset != b.Other {
+		return fmt.Errorf("crossing %s of %s in %s, passed %v: %w", id, x.Asset, asset, passed, ErrBook)
+	}
+	p := Posting{Asset: asset, Debit: x.Debit(), Credit: b.Escrow, Amount: x.Amount}
+	if x.Asset != asset {
+		p.Debit, p.Credit = b.Escrow, x.Credit()
+	}
+	if b.Escrow != (cypherlink.Account{}) {
+		if err := m.post(p); err != nil {
+			return err
+		}
+		m.crossings[id] = x
+		return nil
+	}
+	if err := m.mint(asset, x); err != nil {
+		return fmt.Errorf("%w: %w", ErrBook, err)
+	}
+	m.crossings[id] = x
+	return nil
+}
+
+// mint is the chain's side, which has no escrow.
+func (m *Memory) mint(asset cypherlink.Asset, x ledger.Crossing) error {
+	move := cypherlink.Amount.Add
+	at := holding{x.Credit(), asset}
+	if x.Asset == asset {
+		move, at.account = cypherlink.Amount.Sub, x.Debit()
+	}
+	balance, err := move(m.balances[at], x.Amount)
+	if err != nil {
+		return err
+	}
+	held, err := move(m.held[asset], x.Amount)
+	if err != nil {
+		return err
+	}
+	m.balances[at], m.held[asset] = balance, held
+	return nil
 }
 
 // Balance is what the account holds; ok tells whether it is open.
