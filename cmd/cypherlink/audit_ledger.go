@@ -136,7 +136,7 @@ func (a *audit) readBook(ctx context.Context) error {
 		return err
 	}
 	operator := ledger.Operator{Network: a.genesis.Network(), Ledger: c.Ledger, Key: key}
-	if _, err := book.Audit(ctx, db, operator); err != nil {
+	if _, err := book.Audit(ctx, db, operator, nil); err != nil {
 		a.differs(folderLedger, "%v", err)
 	}
 	err = db.View(ctx, func(r *store.Reader) error { return a.readTables(r, b) })

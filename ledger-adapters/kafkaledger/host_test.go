@@ -65,7 +65,7 @@ func (s *site) settled() {
 func (s *site) audit() book.Audited {
 	s.t.Helper()
 	s.close()
-	a, err := book.Audit(context.Background(), s.hostStore, s.word())
+	a, err := book.Audit(context.Background(), s.hostStore, s.word(), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -57,21 +57,27 @@ type Audited struct {
 	// Events counts them; Custodies tells where each custody stands.
 	Events    int64
 	Custodies map[ledger.CustodyID]ledger.State
+	// Passages are what crossed, in the order of the ramp's numbers.
+	Passages []ledger.Passage
 	// Assets are in the order of their codes.
 	Assets []Totals
 }
 
 // Audit checks the books in the store by themselves, on one consistent state: it replays the
-// opening and every event, verifies the operator's signature of each, and compares what comes
-// out with what the tables say (B1 to B5). The book need not run. A contradiction is ErrBooks.
-func Audit(ctx context.Context, s *store.Store, operator ledger.Operator) (Audited, error) {
+// opening, every event and every passage, verifies the operator's signature of each, and compares
+// what comes out with what the tables say (B1 to B5, B7). Backings are the charter's. The book need
+// not run. A contradiction is ErrBooks.
+func Audit(
+	ctx context.Context, s *store.Store, operator ledger.Operator,
+	backings map[cypherlink.Asset]ledger.Backing,
+) (Audited, error) {
 	var a *audit
 	err := s.View(ctx, func(r *store.Reader) error {
 		a = &audit{
-			operator: operator, balances: chart{}, issued: map[string]int64{},
-			custodies: map[ledger.CustodyID]ledger.Receipt{},
+			operator: operator, backings: backings, balances: chart{}, issued: map[string]int64{},
+			custodies: map[ledger.CustodyID]ledger.Receipt{}, passed: map[ledger.CrossingID]bool{},
 		}
-		return errors.Join(a.opening(r), a.events(r), a.places(r), a.standing(r), a.lines(r))
+		return errors.Join(a.opening(r), a.crossings(r), a.events(r), a.places(r), a.standing(r), a.lines(r))
 	})
 	if err != nil {
 		return Audited{}, fmt.Errorf("audit of ledger %s: %w", operator.Ledger, err)
@@ -86,7 +92,13 @@ type audit struct {
 	issued    map[string]int64
 	custodies map[ledger.CustodyID]ledger.Receipt // the last of each
 	last      head
-	count     int64 // journal lines
+	count     int64 // lines
+	journal   int64 // those of them that are in the journal
+
+	backings map[cypherlink.Asset]ledger.Backing
+	ahead    []crossing // not replayed yet
+	passed   map[ledger.CrossingID]bool
+	passages []ledger.Passage
 }
 
 func broken(format string, args ...any) error {
@@ -120,9 +132,10 @@ func (a *audit) opening(r *store.Reader) error {
 		if err := row.Scan(&code, &amount, &debit, &credit); err != nil {
 			return err
 		}
-		if debit != issuePlace {
-			return broken("the opening takes from %s", debit)
+		if debit != issuePlace || a.escrow(credit) {
+			return broken("the opening takes from %s and gives to %s", debit, credit)
 		}
+		a.journal++
 		if err := a.move(code, amount, debit, credit); err != nil {
 			return err
 		}
@@ -146,9 +159,19 @@ func (a *audit) events(r *store.Reader) error {
 			&e.code, &e.amount, &e.debit, &e.credit); err != nil {
 			return err
 		}
+		if err := a.passUntil(e.sequence - 1); err != nil {
+			return err
+		}
 		if err := a.replay(&e); err != nil {
 			return fmt.Errorf("event %d: %w", e.sequence, err)
 		}
+	}
+	if err := a.passUntil(a.last.sequence); err != nil {
+		return err
+	}
+	if len(a.ahead) > 0 {
+		c := a.ahead[0]
+		return broken("passage %d follows event %d, which is not there", c.sequence, c.events)
 	}
 	return nil
 }
@@ -183,7 +206,10 @@ func (a *audit) replay(e *event) error {
 		return broken("custody %s goes from %s to %s", c.ID, before.Custody.State, c.State)
 	case exists && before.Custody.Subject != c.Subject:
 		return broken("custody %s changes its content", c.ID)
+	case a.escrow(e.debit) || a.escrow(e.credit):
+		return broken("custody %s moves what is in escrow", c.ID)
 	}
+	a.journal++
 	a.last = head{e.sequence, e.timeMS}
 	a.custodies[c.ID] = receipt
 	return a.move(e.code, e.amount, e.debit, e.credit)
@@ -265,15 +291,17 @@ func (a *audit) lines(r *store.Reader) error {
 	if err != nil {
 		return err
 	}
-	if lines != a.count || events != a.last.sequence {
+	if lines != a.journal || events != a.last.sequence {
 		return broken("%d lines and %d events, of which %d and %d belong together",
-			lines, events, a.count, a.last.sequence)
+			lines, events, a.journal, a.last.sequence)
 	}
 	return nil
 }
 
 func (a *audit) result() Audited {
-	result := Audited{Events: a.last.sequence, Custodies: map[ledger.CustodyID]ledger.State{}}
+	result := Audited{
+		Events: a.last.sequence, Custodies: map[ledger.CustodyID]ledger.State{}, Passages: a.passages,
+	}
 	for id, receipt := range a.custodies {
 		result.Custodies[id] = receipt.Custody.State
 	}

@@ -73,7 +73,7 @@ func TestAuditFindsWhatIsFalse(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, err = book.Audit(t.Context(), h.store, h.word())
+				_, err = book.Audit(t.Context(), h.store, h.word(), nil)
 				if !errors.Is(err, book.ErrBooks) {
 					t.Fatalf("audit: %v", err)
 				}
@@ -85,7 +85,7 @@ func TestAuditFindsWhatIsFalse(t *testing.T) {
 		h.must(h.Prepare(h.Payment("one", 700, start+20)))
 		operator := h.word()
 		operator.Key = h.Mallory.Key
-		if _, err := book.Audit(t.Context(), h.store, operator); !errors.Is(err, book.ErrBooks) {
+		if _, err := book.Audit(t.Context(), h.store, operator, nil); !errors.Is(err, book.ErrBooks) {
 			t.Fatal(err)
 		}
 	})

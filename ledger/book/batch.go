@@ -26,6 +26,7 @@ type Batch struct {
 	conditions map[cypherlink.Condition]bool
 	events     []ledger.Receipt
 	lines      [][]any
+	passages   passages
 }
 
 // holding is a place and the code of an asset.
@@ -49,6 +50,7 @@ func (b *Book) begin(tx *store.Tx) (*Batch, error) {
 		places:     map[holding]*balance{},
 		standing:   map[ledger.CustodyID]ledger.Receipt{},
 		conditions: map[cypherlink.Condition]bool{},
+		passages:   passages{byID: map[ledger.CrossingID]ledger.Passage{}},
 	}
 	due, err := readDue(&tx.Reader, h.timeMS)
 	if err != nil {
@@ -62,7 +64,7 @@ func (b *Book) begin(tx *store.Tx) (*Batch, error) {
 	return batch, nil
 }
 
-// Apply applies a command that has been authenticated. The error is nil, a refusal,
+// Apply applies a command about a custody that has been authenticated. The error is nil, a refusal,
 // ledger.ErrRepeated with the receipt that stands, or one that the callback must return.
 func (b *Batch) Apply(command *ledger.SignedCommand) (ledger.Receipt, error) {
 	custody, err := b.book.charter.Apply(rules{b}, b.head.timeMS, command)
@@ -237,6 +239,9 @@ func (b *Batch) end() error {
 		return err
 	}
 	if _, err := insert(b.Tx, insertLines, "", b.lines); err != nil {
+		return err
+	}
+	if _, err := insert(b.Tx, insertCrossings, "", b.passages.rows); err != nil {
 		return err
 	}
 	if err := b.writeCustodies(last); err != nil {

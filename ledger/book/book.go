@@ -45,6 +45,8 @@ type Options struct {
 	// Publish, if it is set, is called with every event, in order, in the event's own
 	// transaction: for an outbox. It may be called more than once, like Update's fn.
 	Publish func(tx *store.Tx, event ledger.Receipt) error
+	// PublishPassage is Publish for what crosses.
+	PublishPassage func(tx *store.Tx, passage ledger.Passage) error
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 	// Sweep is how often the book looks for custodies whose expiry has come while nobody
@@ -63,6 +65,8 @@ type Book struct {
 	now     func() time.Time
 	log     *slog.Logger
 
+	publishPassage func(*store.Tx, ledger.Passage) error
+
 	jobs    chan *job
 	closing chan struct{}
 	ended   sync.WaitGroup
@@ -74,13 +78,15 @@ type Book struct {
 
 var _ ledger.Ledger = (*Book)(nil)
 
-// job is one Submit in line.
+// job is one Submit or Cross in line.
 type job struct {
 	gone    <-chan struct{} // the caller has left
 	command *ledger.SignedCommand
+	do      func(*Batch, *job) error
 	receipt ledger.Receipt
+	passage ledger.Passage
 	err     error
-	done    chan struct{} // closed when receipt and err are set
+	done    chan struct{} // closed when receipt or passage, and err, are set
 }
 
 // Open runs the ledger of the charter over the store, which it does not close. In a new
@@ -95,7 +101,8 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Book, error) {
 	}
 	b := &Book{
 		store: s, charter: o.Charter, signer: o.Signer, publish: o.Publish, now: o.Now, log: o.Log,
-		jobs: make(chan *job, queueLength), closing: make(chan struct{}), more: make(chan struct{}),
+		publishPassage: o.PublishPassage,
+		jobs:           make(chan *job, queueLength), closing: make(chan struct{}), more: make(chan struct{}),
 	}
 	if b.now == nil {
 		b.now = time.Now
@@ -158,28 +165,49 @@ func (b *Book) Update(ctx context.Context, fn func(*Batch) error) error {
 
 // Submit implements ledger.Ledger. Commands that wait at the same time share one transaction.
 func (b *Book) Submit(ctx context.Context, command *ledger.SignedCommand) (ledger.Receipt, error) {
-	if err := ctx.Err(); err != nil {
-		return ledger.Receipt{}, fmt.Errorf("submit: %w", err)
+	j, err := b.handIn(ctx, command, (*Batch).submit)
+	if err != nil {
+		return ledger.Receipt{}, err
 	}
-	j := &job{gone: ctx.Done(), command: command, done: make(chan struct{})}
+	return j.receipt, j.err
+}
+
+// handIn puts the command in line for do and waits until it is done.
+func (b *Book) handIn(
+	ctx context.Context, command *ledger.SignedCommand, do func(*Batch, *job) error,
+) (*job, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
+	j := &job{gone: ctx.Done(), command: command, do: do, done: make(chan struct{})}
 	select {
 	case <-b.closing:
-		return ledger.Receipt{}, ErrClosed
+		return nil, ErrClosed
 	default:
 	}
 	select {
 	case b.jobs <- j:
 	case <-b.closing:
-		return ledger.Receipt{}, ErrClosed
+		return nil, ErrClosed
 	case <-ctx.Done():
-		return ledger.Receipt{}, fmt.Errorf("submit: %w", ctx.Err())
+		return nil, fmt.Errorf("submit: %w", ctx.Err())
 	}
 	select {
 	case <-j.done:
-		return j.receipt, j.err
+		return j, nil
 	case <-ctx.Done():
-		return ledger.Receipt{}, fmt.Errorf("submit: %w", ctx.Err())
+		return nil, fmt.Errorf("submit: %w", ctx.Err())
 	}
+}
+
+func (b *Batch) submit(j *job) (err error) {
+	j.receipt, err = b.Apply(j.command)
+	return err
+}
+
+func (b *Batch) cross(j *job) (err error) {
+	j.passage, err = b.Cross(j.command)
+	return err
 }
 
 // Lookup implements ledger.Ledger.
@@ -299,7 +327,7 @@ func (b *Book) run(batch []*job) {
 	err := b.Update(context.Background(), func(tx *Batch) error { return apply(tx, batch) })
 	for _, j := range batch {
 		if err != nil {
-			j.receipt, j.err = ledger.Receipt{}, err
+			j.receipt, j.passage, j.err = ledger.Receipt{}, ledger.Passage{}, err
 		}
 		close(j.done)
 	}
@@ -329,13 +357,13 @@ func (b *Book) authentic(batch []*job) []*job {
 	return authentic
 }
 
-// apply sets each job's receipt or refusal. Any other error is its own.
+// apply sets each job's receipt, passage or refusal. Any other error is its own.
 func apply(tx *Batch, batch []*job) error {
 	if err := tx.Foresee(commands(batch)...); err != nil {
 		return err
 	}
 	for _, j := range batch {
-		j.receipt, j.err = tx.Apply(j.command)
+		j.err = j.do(tx, j)
 		if errors.Is(j.err, ledger.ErrRepeated) {
 			j.err = nil
 		}

@@ -105,7 +105,7 @@ func (h *house) word() ledger.Operator {
 // audit wants the books in order.
 func (h *house) audit() book.Audited {
 	h.t.Helper()
-	a, err := book.Audit(context.Background(), h.store, h.word())
+	a, err := book.Audit(context.Background(), h.store, h.word(), nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func wipe(t testing.TB, dsn string) {
 func empty(t testing.TB, s *store.Store) {
 	t.Helper()
 	err := s.Update(t.Context(), func(tx *store.Tx) error {
-		for _, table := range []string{"head", "places", "events", "journal", "custodies"} {
+		for _, table := range []string{"head", "places", "events", "journal", "custodies", "crossings"} {
 			if _, err := tx.Exec("DELETE FROM book_" + table); err != nil {
 				return err
 			}

@@ -14,6 +14,8 @@
 //	B5  the ledger's time never goes back, not over a restart, and what it was told is stored
 //	B6  custodies whose expiry has come are returned before any command is looked at; of very many,
 //	    as many as one transaction takes, and until the next ones nobody can confirm the others
+//	B7  passages over the ramp are numbered from 1 without a gap, a crossing passes at most once, and
+//	    what is in escrow came and goes by them alone
 //
 // It refuses to sign (a port does), to make or destroy money after the opening, and to keep
 // two ledgers in one database. Source: architecture.md "Time"; ILP RFC 22; the journal is the

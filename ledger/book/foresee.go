@@ -14,6 +14,9 @@ func (b *Batch) Foresee(commands ...*ledger.SignedCommand) error {
 	var ids, conditions []any
 	places := []any{custodyPlace}
 	for _, c := range commands {
+		if c.Crosses() {
+			continue // they are few
+		}
 		id := ledger.CustodyID(c.Command.About(b.book.charter.Network))
 		if _, known := b.standing[id]; !known {
 			b.standing[id] = ledger.Receipt{}

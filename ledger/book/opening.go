@@ -11,6 +11,10 @@ import (
 
 // open writes the opening into a new database, or compares it with that of an old one.
 func open(tx *store.Tx, charter *ledger.Charter, opening []ledger.Balance, nowMS int64) error {
+	opening, err := withEscrow(charter, opening)
+	if err != nil {
+		return err
+	}
 	chart, err := newChart(charter, opening)
 	if err != nil {
 		return err

@@ -214,7 +214,7 @@ func TestLargestAmount(t *testing.T) {
 				t.Errorf("%s has %d", b.Account, b.Amount)
 			}
 		}
-		if _, err := book.Audit(t.Context(), h.store, h.word()); err != nil {
+		if _, err := book.Audit(t.Context(), h.store, h.word(), nil); err != nil {
 			t.Fatal(err)
 		}
 	})
