@@ -28,8 +28,8 @@ type GenesisFile struct {
 	Participants []Participant
 	Ledgers      []Ledger
 	Assets       []Asset
-	// Openings are the accounts on the chain with what they hold at the beginning. They stand
-	// in for the ramp: until value enters by escrow and receipt, it enters here.
+	// Openings are the accounts on the chain with what they hold at the beginning. Only issuers' own
+	// assets have any value there: that of a backed asset comes over the ramp.
 	Openings []ledger.Balance
 }
 
@@ -64,7 +64,7 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 		assets:  make(map[cypherlink.Asset]Asset, len(file.Assets)),
 	}
 	checks := []func() error{
-		g.addParticipants, g.addLedgers, g.addAssets, g.registry.settle,
+		g.addParticipants, g.addLedgers, g.addAssets, g.checkBackings, g.registry.settle,
 		g.checkOpenings, g.checkCommittee, g.checkPossession,
 	}
 	for _, check := range checks {
@@ -146,6 +146,7 @@ func (g *Genesis) Charter(id cypherlink.LedgerID) (*ledger.Charter, error) {
 	if l.Kind == OnChain {
 		c.MinExpiry = int64(g.file.KeyBlock.MinExpiryS)
 	}
+	c.Backings = g.backings(l)
 	return c, nil
 }
 
@@ -272,6 +273,10 @@ func (g *Genesis) checkOpenings() error {
 			return fmt.Errorf("account %s has no registered owner", o.Account)
 		case !known || g.ledgers[o.Asset.Ledger].Kind != OnChain:
 			return fmt.Errorf("account %s: %s is no asset of the chain", o.Account, o.Asset)
+		case o.Amount > 0 && g.backed(o.Asset):
+			return fmt.Errorf("account %s: %s enters over the ramp alone", o.Account, o.Asset)
+		case o.Account.Number == ledger.EscrowNumber:
+			return fmt.Errorf("account %s has the number of escrow accounts", o.Account)
 		}
 		seen[at] = true
 		total, err := totals[o.Asset].Add(o.Amount)

@@ -28,7 +28,7 @@ type (
 		Participants []participantJSON `json:"participants"`
 		Ledgers      []ledgerJSON      `json:"ledgers"`
 		Assets       []assetJSON       `json:"assets"`
-		Openings     []openingJSON     `json:"openings_in_place_of_the_ramp"`
+		Openings     []openingJSON     `json:"openings"`
 	}
 	keyBlockJSON struct {
 		Depth          uint8                      `json:"depth"`
@@ -67,6 +67,12 @@ type (
 		Label  string                   `json:"label"`
 		Issuer cypherlink.ParticipantID `json:"issuer"`
 		Policy policyJSON               `json:"policy"`
+		// Backing has the scale of the asset itself.
+		Backing symbolJSON `json:"backing,omitzero"`
+	}
+	symbolJSON struct {
+		Ledger cypherlink.LedgerID `json:"ledger"`
+		Code   string              `json:"code"`
 	}
 	policyJSON struct {
 		Threshold  int                        `json:"threshold"`
@@ -129,6 +135,7 @@ func (f *GenesisFile) Encode() ([]byte, error) {
 		j.Assets = append(j.Assets, assetJSON{
 			a.Asset.Ledger, a.Asset.Code, a.Asset.Scale, a.Label, a.Issuer,
 			policyJSON{a.Policy.Threshold, validators, a.Policy.RuleSet},
+			symbolJSON{a.Backing.Ledger, a.Backing.Code},
 		})
 	}
 	for _, o := range f.Openings {
@@ -200,13 +207,7 @@ func (j *genesisJSON) file() (GenesisFile, error) {
 		f.Ledgers = append(f.Ledgers, Ledger(l))
 	}
 	for _, a := range j.Assets {
-		f.Assets = append(f.Assets, Asset{
-			Asset: cypherlink.Asset{Ledger: a.Ledger, Code: a.Code, Scale: a.Scale},
-			Label: a.Label, Issuer: a.Issuer,
-			Policy: validator.Policy{
-				Threshold: a.Policy.Threshold, Validators: a.Policy.Validators, RuleSet: a.Policy.RuleSet,
-			},
-		})
+		f.Assets = append(f.Assets, a.asset())
 	}
 	for i, o := range j.Openings {
 		opening, err := o.opening(f.Assets)
@@ -236,6 +237,20 @@ func (p *participantJSON) participant() (Participant, error) {
 			Identity: p.Identity, Key: key, Possession: cosi.Possession(p.Possession), TLS: p.TLS,
 		},
 	}, nil
+}
+
+func (a *assetJSON) asset() Asset {
+	asset := Asset{
+		Asset: cypherlink.Asset{Ledger: a.Ledger, Code: a.Code, Scale: a.Scale},
+		Label: a.Label, Issuer: a.Issuer,
+		Policy: validator.Policy{
+			Threshold: a.Policy.Threshold, Validators: a.Policy.Validators, RuleSet: a.Policy.RuleSet,
+		},
+	}
+	if a.Backing != (symbolJSON{}) {
+		asset.Backing = cypherlink.Asset{Ledger: a.Backing.Ledger, Code: a.Backing.Code, Scale: a.Scale}
+	}
+	return asset
 }
 
 // opening finds the asset that the account is in, whose scale the balance has.

@@ -80,7 +80,13 @@ type Asset struct {
 	Label  string
 	Issuer cypherlink.ParticipantID
 	Policy validator.Policy
+	// Backing is the asset of an external ledger in whose escrow lies what an asset of the chain
+	// stands for; zero for an issuer's own asset.
+	Backing cypherlink.Asset
 }
+
+// Backed tells whether the asset has a Backing.
+func (a *Asset) Backed() bool { return a.Backing != cypherlink.Asset{} }
 
 // AppendWire appends every field.
 func (p *Participant) AppendWire(w *wire.Writer) {
@@ -124,6 +130,10 @@ func (a *Asset) AppendWire(w *wire.Writer) {
 	a.Asset.AppendWire(w)
 	w.Fixed(a.Issuer[:])
 	appendPolicy(w, a.Policy)
+	w.Bool(a.Backed())
+	if a.Backed() {
+		a.Backing.AppendWire(w)
+	}
 }
 
 // ReadAsset reads what AppendWire wrote. It checks the form, not what ParseGenesis does.
@@ -131,6 +141,9 @@ func ReadAsset(r *wire.Reader) Asset {
 	a := Asset{Asset: cypherlink.ReadAsset(r)}
 	r.Fixed(a.Issuer[:])
 	a.Policy = readPolicy(r)
+	if r.Bool() {
+		a.Backing = cypherlink.ReadAsset(r)
+	}
 	return a
 }
 

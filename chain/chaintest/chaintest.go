@@ -195,3 +195,21 @@ func (n *Network) Certify(tb testing.TB, h chain.Header) chain.QC {
 	}
 	return qc
 }
+
+// NewRamp is New with an external ledger beside the chain, whose asset CHF, without a Validator,
+// backs one of the chain.
+func NewRamp(tb testing.TB) (*Network, *ledgertest.Ramp) {
+	tb.Helper()
+	backing := cypherlink.Asset{Ledger: "rtgs", Code: "CHF", Scale: 2}
+	var claim cypherlink.Asset
+	n := New(tb, func(f *chain.GenesisFile) {
+		operator := f.Assets[0].Issuer
+		claim = cypherlink.Asset{Ledger: f.Ledgers[0].ID, Code: "CHF", Scale: 2}
+		f.Ledgers = append(f.Ledgers,
+			chain.Ledger{ID: backing.Ledger, Kind: chain.External, Operator: operator})
+		f.Assets = append(f.Assets,
+			chain.Asset{Asset: backing, Label: "CHF", Issuer: operator},
+			chain.Asset{Asset: claim, Label: "CHF.C", Issuer: operator, Backing: backing})
+	})
+	return n, &ledgertest.Ramp{World: n.World, Backing: backing, Claim: claim}
+}
