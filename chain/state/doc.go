@@ -1,4 +1,5 @@
-// Package state is what the committee chain decides on: registry, assets, accounts, custodies.
+// Package state is what the committee chain decides on: registry, assets, accounts, custodies,
+// and what crosses between the chain and external ledgers.
 //
 // Its noun is the Version: the state after one block, immutable. The registry of a version, at the
 // time of the block that follows, says who may speak in it. Executing a block first returns every

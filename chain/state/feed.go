@@ -21,6 +21,8 @@ const MaxEvent = MaxValue
 const (
 	factCustody  uint8 = 1
 	factRegistry uint8 = 2
+	factCredit   uint8 = 3
+	factBurn     uint8 = 4
 	factChannel  uint8 = 8
 	factReveal   uint8 = 9
 )
@@ -33,8 +35,8 @@ type Event struct {
 	Fact   Fact
 }
 
-// Fact is what an event tells: a CustodyFact, a RegistryFact, a ChannelFact or a
-// RevealFact.
+// Fact is what an event tells: a CustodyFact, a RegistryFact, a CreditFact, a BurnFact, a
+// ChannelFact or a RevealFact.
 //
 //sumtype:decl
 type Fact interface {
@@ -88,6 +90,10 @@ func readFact(kind uint8, r *wire.Reader) Fact {
 		return CustodyFact{ledger.ReadCustody(r)}
 	case factRegistry:
 		return readRegistryFact(r)
+	case factCredit:
+		return CreditFact{readPassed(r)}
+	case factBurn:
+		return BurnFact{readPassed(r)}
 	case factChannel:
 		return readChannelFact(r)
 	case factReveal:

@@ -19,7 +19,12 @@ func FuzzTransaction(f *testing.F) {
 	chained := weave(f, state.NewMemory())
 	w := chained.World
 	p := w.Payment("one", 100, start+60)
-	for _, c := range []*ledger.SignedCommand{w.Prepare(p), w.Confirm(w.Bob, p), w.Return(w.Bob, p)} {
+	r := ledgertest.NewRamp("cypherium")
+	x := r.Deposit(1, 5, start+60)
+	for _, c := range []*ledger.SignedCommand{
+		w.Prepare(p), w.Confirm(w.Bob, p), w.Return(w.Bob, p),
+		r.Leave(r.Alice, x), r.Enter(r.Alice, x, r.Record(x, 1, 5).Encode()),
+	} {
 		f.Add(state.NewTransaction(state.Command{Signed: c}).Encode())
 	}
 	for _, c := range changes(f, chained) {
@@ -74,6 +79,9 @@ func FuzzEvent(f *testing.F) {
 	kind := (&state.Event{Height: 3, TimeMS: 4, Fact: state.CustodyFact{Custody: c}}).Encode()
 	kind[0] = 0xff
 	f.Add(kind)
+	for _, fact := range rampFacts() {
+		f.Add((&state.Event{Height: 1, TimeMS: 2, Fact: fact}).Encode())
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := state.DecodeEvent(b)
 		switch {

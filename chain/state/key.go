@@ -13,6 +13,8 @@ const (
 	kindAsset       byte = 0x02 // asset -> chain.Asset
 	kindBalance     byte = 0x03 // account, asset -> amount, 8 bytes
 	kindCustody     byte = 0x04 // id -> ledger.Custody
+	kindCrossing    byte = 0x06 // id -> ledger.Crossing, of all that were credited or burned
+	kindSupply      byte = 0x07 // asset -> amount that was credited and not burned, 8 bytes
 	kindChannel     byte = 0x08 // id -> channels.Channel
 	kindReveal      byte = 0x09 // condition -> block time in seconds, preimage
 	kindRegistry    byte = 0x10 // -> version, number of participants, number of assets

@@ -99,7 +99,7 @@ type Command struct{ Signed *ledger.SignedCommand }
 // Sender is the signer.
 func (c Command) Sender() cypherlink.ParticipantID { return c.Signed.Signer }
 
-// Subject is the custody's id.
+// Subject is the id of the custody or the crossing.
 func (c Command) Subject(network cypherlink.NetworkID) cypherlink.Hash {
 	return c.Signed.Command.About(network)
 }
@@ -109,6 +109,10 @@ func (c Command) kind() uint8 { return bodyCommand }
 func (c Command) encode() []byte { return c.Signed.Encode() }
 
 func (c Command) apply(s *State, v *Version) error {
+	if c.Signed.Crosses() {
+		_, err := v.rules.charter.Cross(book{s, v}, v.timeMS, c.Signed)
+		return err
+	}
 	_, err := v.rules.charter.Apply(book{s, v}, v.timeMS, c.Signed)
 	return err
 }
