@@ -23,8 +23,8 @@ const (
 	evidenceAbsent uint8 = 2
 )
 
-// Evidence shows, to whoever holds the genesis, what stands of a custody on the chain: an
-// event of it, or that there is none.
+// Evidence shows, to whoever holds the genesis, what stands of a custody on the chain (an event of
+// it, or that there is none), or that a crossing has passed.
 type Evidence struct {
 	// Proof shows that its first block is final.
 	Proof chain.FinalityProof
@@ -34,7 +34,8 @@ type Evidence struct {
 	Path  []merkle.Hash
 	// Absent shows by that block's state that there is no custody under the id; nil if there
 	// is an event.
-	Absent  *state.Proof
+	Absent *state.Proof
+	// Custody is the one that the event is of, or that is absent; zero for any other event.
 	Custody ledger.CustodyID
 }
 
@@ -92,11 +93,7 @@ func (e *Evidence) readEvent(r *wire.Reader) {
 		r.Fail(err)
 		return
 	}
-	custody, ok := event.Custody()
-	if !ok {
-		r.Fail(fmt.Errorf("an event of no custody: %w", ErrEvidence))
-		return
-	}
+	custody, _ := event.Custody()
 	e.Event, e.Custody = event, custody.ID
 }
 
@@ -176,16 +173,12 @@ func sameCustody(a, b *ledger.Custody) bool {
 	return encode(a) == encode(b)
 }
 
-// Statement says what evidence shows; otherwise ErrEvidence, or the error of the finality
-// proof.
+// Statement says what evidence shows of a custody; otherwise ErrEvidence, or the error of the
+// finality proof.
 func (v *Verifier) Statement(evidence []byte) (Statement, error) {
-	e, err := DecodeEvidence(evidence)
+	e, block, err := v.open(evidence)
 	if err != nil {
 		return Statement{}, err
-	}
-	block, err := v.committee.VerifyFinality(e.Proof)
-	if err != nil {
-		return Statement{}, fmt.Errorf("%w: %w", ErrEvidence, err)
 	}
 	s := Statement{Block: block, Height: block.Height}
 	for _, i := range e.Proof.QC.Votes.Signers() {
@@ -201,13 +194,34 @@ func (v *Verifier) Statement(evidence []byte) (Statement, error) {
 		s.Receipt.Sequence, s.Receipt.TimeMS = block.Roots.FeedSize, block.TimeMS
 		return s, nil
 	}
+	custody, ok := e.Event.Custody()
+	if !ok {
+		return Statement{}, fmt.Errorf("event %d is of no custody: %w", e.Index, ErrEvidence)
+	}
+	s.Height = e.Event.Height
+	s.Receipt.Custody = custody
+	s.Receipt.Sequence, s.Receipt.TimeMS = e.Index+1, e.Event.TimeMS
+	return s, nil
+}
+
+// open decodes evidence and verifies that its block is final and, unless it shows that a custody is
+// absent, that its event is in that block's feed.
+func (v *Verifier) open(evidence []byte) (*Evidence, chain.Header, error) {
+	e, err := DecodeEvidence(evidence)
+	if err != nil {
+		return nil, chain.Header{}, err
+	}
+	block, err := v.committee.VerifyFinality(e.Proof)
+	if err != nil {
+		return nil, chain.Header{}, fmt.Errorf("%w: %w", ErrEvidence, err)
+	}
+	if e.Event == nil {
+		return e, block, nil
+	}
 	leaf := merkle.Leaf(e.Event.Encode())
 	err = merkle.VerifyInclusion(leaf, e.Index, block.Roots.FeedSize, e.Path, block.Roots.Feed)
 	if err != nil {
-		return Statement{}, fmt.Errorf("event %d: %w: %w", e.Index, ErrEvidence, err)
+		return nil, chain.Header{}, fmt.Errorf("event %d: %w: %w", e.Index, ErrEvidence, err)
 	}
-	s.Height = e.Event.Height
-	s.Receipt.Custody, _ = e.Event.Custody() // DecodeEvidence has seen one
-	s.Receipt.Sequence, s.Receipt.TimeMS = e.Index+1, e.Event.TimeMS
-	return s, nil
+	return e, block, nil
 }

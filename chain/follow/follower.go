@@ -287,6 +287,16 @@ func (f *Follower) Receipt(ctx context.Context, id ledger.CustodyID) (ledger.Rec
 	return proved(ctx, f, func() (ledger.Receipt, error) { return f.mirror.receipt(id) })
 }
 
+// Passage is how the crossing passed, with its evidence; ok tells whether it did. It waits as Receipt
+// does.
+func (f *Follower) Passage(ctx context.Context, id ledger.CrossingID) (p ledger.Passage, ok bool, err error) {
+	p, err = proved(ctx, f, func() (p ledger.Passage, err error) {
+		p, ok, err = f.mirror.passage(id)
+		return p, err
+	})
+	return p, ok, err
+}
+
 // Proved is what Prove says: the value under Key, by the state of the block that Finality
 // begins with.
 type Proved struct {

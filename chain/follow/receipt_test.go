@@ -340,6 +340,8 @@ func FuzzEvidence(f *testing.F) {
 		f.Add(r.Evidence)
 		known[string(r.Evidence)] = true
 	}
+	_, burn := burnOf(f)
+	f.Add(burn.Evidence) // of another network: its form is right
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := follow.DecodeEvidence(b)
 		if err != nil {
