@@ -90,24 +90,40 @@ func (l *Ledger) Events(ctx context.Context, after ledger.Cursor) iter.Seq2[ledg
 // Until the command's expiry a dishonest member can still have it included when that has
 // changed: that it never will be, Lookup says by its time.
 func (l *Ledger) Submit(ctx context.Context, command *ledger.SignedCommand) (ledger.Receipt, error) {
+	if command.Crosses() {
+		return ledger.Receipt{}, &cypherlink.Error{
+			Code: ledger.CodeMalformed, Reason: "FF01", Message: "the command is about no custody",
+		}
+	}
 	if err := l.charter.Authenticate(command)[0]; err != nil {
 		return ledger.Receipt{}, err
 	}
+	id := ledger.CustodyID(command.Command.About(command.Network))
+	err := l.await(ctx, command, func() (bool, error) {
+		standing, err := l.follower.Standing(id)
+		return err == nil && stands(&standing, command.Command), err
+	})
+	if err != nil {
+		return ledger.Receipt{}, err
+	}
+	return l.follower.Receipt(ctx, id)
+}
+
+// await hands the command to all members until done is true, or so many have refused that one of
+// them is honest.
+func (l *Ledger) await(
+	ctx context.Context, command *ledger.SignedCommand, done func() (bool, error),
+) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	id := ledger.CustodyID(command.Command.About(command.Network))
 	words, asked := make(chan word), false
 	heard := tally{from: l.follower.Head().Height, refused: map[int]*cypherlink.Error{}}
 	for {
 		changed := l.follower.Changed()
-		standing, err := l.follower.Standing(id)
-		if err != nil {
-			return ledger.Receipt{}, err
-		}
-		if stands(&standing, command.Command) {
-			return l.follower.Receipt(ctx, id)
+		if ok, err := done(); ok || err != nil {
+			return err
 		}
 		if !asked {
 			asked = true
@@ -119,11 +135,12 @@ func (l *Ledger) Submit(ctx context.Context, command *ledger.SignedCommand) (led
 		select {
 		case w := <-words:
 			if refusal := heard.add(w, l.honest); refusal != nil {
-				return ledger.Receipt{}, refusal
+				return refusal
 			}
 		case <-changed:
 		case <-ctx.Done():
-			return ledger.Receipt{}, fmt.Errorf("command on custody %s: %w", id, context.Cause(ctx))
+			about := command.Command.About(command.Network)
+			return fmt.Errorf("command about %s: %w", about, context.Cause(ctx))
 		}
 	}
 }
@@ -184,7 +201,9 @@ type tally struct {
 // add gives the refusal that so many members agree on, or nil.
 func (t *tally) add(w word, honest int) *cypherlink.Error {
 	refusal := w.outcome.Refusal
-	if w.outcome.Status != follow.Refused || w.outcome.Height < t.from || refusal == nil {
+	switch {
+	case w.outcome.Status != follow.Refused || w.outcome.Height < t.from || refusal == nil,
+		refusal.Code == ledger.CodeLapsed: // that is for block time to say, not for members' clocks
 		delete(t.refused, w.member)
 		return nil
 	}

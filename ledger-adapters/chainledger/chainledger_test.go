@@ -120,7 +120,11 @@ var (
 // weave makes a fabric at height 0, whose follower does not run yet.
 func weave(t *testing.T) *fabric {
 	t.Helper()
-	n := network(t)
+	return weaveOn(t, network(t))
+}
+
+func weaveOn(t *testing.T, n *chaintest.Network) *fabric {
+	t.Helper()
 	s, err := state.Open(state.NewMemory(), n.Genesis)
 	if err != nil {
 		t.Fatal(err)
@@ -162,8 +166,13 @@ func (f *fabric) follow() (stop func()) {
 // inBubble runs a test on a fabric at height 1.
 func inBubble(t *testing.T, test func(f *fabric)) {
 	t.Helper()
+	bubble(t, weave, test)
+}
+
+func bubble(t *testing.T, begin func(*testing.T) *fabric, test func(f *fabric)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f := weave(t)
+		f := begin(t)
 		stop := f.follow()
 		defer stop()
 		f.block(1)

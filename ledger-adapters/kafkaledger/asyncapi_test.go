@@ -112,6 +112,9 @@ func TestTheDocumentDescribesTheValues(t *testing.T) {
 		}}
 		return r.Encode()
 	}
+	ramp := ledgertest.NewRamp("cypherium")
+	x := ramp.Deposit(1, 5, 1_000_000)
+	passage := ramp.Record(x, 1, 7).Encode()
 	for _, tt := range []struct {
 		name  string
 		kind  uint8
@@ -120,6 +123,9 @@ func TestTheDocumentDescribesTheValues(t *testing.T) {
 		{"command", kindCommand, w.Prepare(p).Encode()},
 		{"command", kindCommand, w.Confirm(w.Bob, p).Encode()},
 		{"command", kindCommand, w.Return(w.Bob, p).Encode()},
+		{"command", kindCommand, ramp.Leave(ramp.Alice, x).Encode()},
+		{"command", kindCommand, ramp.Enter(ramp.Alice, x, passage).Encode()},
+		{"passage", kindPassage, passage},
 		{"query", kindQuery, testQuery().encode()},
 		{"record", kindRecord, record(ledger.Absent)},
 		{"record", kindRecord, record(ledger.Prepared)},
@@ -135,7 +141,7 @@ func TestTheDocumentDescribesTheValues(t *testing.T) {
 			t.Errorf("%s: %d bytes are left of %d, %v", tt.name, len(left), len(tt.value), err)
 		}
 	}
-	if len(d.Components.Messages) != 4 {
+	if len(d.Components.Messages) != 5 {
 		t.Errorf("%d messages", len(d.Components.Messages))
 	}
 }

@@ -40,6 +40,9 @@ type site struct {
 	cluster          *cluster
 	commands, events string
 	clockMS          *atomic.Int64
+	// ramp and burns are set where value crosses.
+	ramp  *ledgertest.Ramp
+	burns ledgertest.Burns
 
 	hostStore, gatewayStore *store.Store
 
@@ -89,11 +92,18 @@ func (s *site) hostOptions() kafkaledger.HostOptions {
 	return kafkaledger.HostOptions{
 		Broker: s.cluster.broker, Commands: s.commands, Events: s.events, OperatorKey: s.Operator.Key,
 		Book: book.Options{
-			Charter: s.Charter(), Opening: s.Balances(), Signer: s.Operator,
+			Charter: s.charter(), Opening: s.Balances(), Signer: s.Operator,
 			Now: s.now, Sweep: 5 * time.Millisecond,
 		},
 		Log: s.log(),
 	}
+}
+
+func (s *site) charter() ledger.Charter {
+	if s.ramp == nil {
+		return s.Charter()
+	}
+	return s.ramp.External(s.burns)
 }
 
 // log is the test's, where there is one.
@@ -212,7 +222,7 @@ func empty(t testing.TB, st *store.Store) {
 	err := st.Update(t.Context(), func(tx *store.Tx) error {
 		for _, table := range []string{
 			"book_head", "book_places", "book_events", "book_journal", "book_custodies",
-			"kafka_refusals", "kafka_records", "outbox", "offsets",
+			"book_crossings", "kafka_refusals", "kafka_records", "kafka_crossings", "outbox", "offsets",
 		} {
 			if _, err := tx.Exec("DELETE FROM " + table); err != nil {
 				return err

@@ -12,10 +12,10 @@
 //	    refused command is refused for ever
 //	K2  an offset is stored in the transaction of what the records before it caused, and what
 //	    is to be published in the transaction that caused it
-//	K3  a gateway tells only what it has verified and stored; the events are numbered from 1
-//	    without a gap
-//	K4  an operator that says two things of one event, or skips one, is found out: the gateway
-//	    stops and says so (ErrOperator, ErrGap)
+//	K3  a gateway tells only what it has verified and stored; the events, and apart from them the
+//	    passages over the ramp, are numbered from 1 without a gap
+//	K4  an operator that says two things of one event or passage, or skips one, or lets a crossing
+//	    pass twice, is found out: the gateway stops and says so (ErrOperator, ErrGap)
 //	K5  nothing that anybody writes into a topic stops a host, or a gateway, unless the
 //	    operator signed it
 //

@@ -12,6 +12,7 @@ const (
 	KindQuery   = kindQuery
 	KindRecord  = kindRecord
 	KindRefusal = kindRefusal
+	KindPassage = kindPassage
 )
 
 // CommandValue is the value of a command.
@@ -19,6 +20,9 @@ func CommandValue(c *ledger.SignedCommand) []byte { return frame(kindCommand, c.
 
 // RecordValue is the value of a record.
 func RecordValue(r *ledger.Record) []byte { return frame(kindRecord, r.Encode()) }
+
+// PassageValue is the value of a passage.
+func PassageValue(r *ledger.RampRecord) []byte { return frame(kindPassage, r.Encode()) }
 
 // QueryValue is the value of a question that the signer signs.
 func QueryValue(o ledger.Operator, by cypherlink.ParticipantID, s Signer, id ledger.CustodyID) []byte {

@@ -25,6 +25,7 @@ const (
 	kindQuery   uint8 = 2 // commands: a query
 	kindRecord  uint8 = 3 // events: a ledger.Record
 	kindRefusal uint8 = 4 // events: a refusal
+	kindPassage uint8 = 5 // events: a ledger.RampRecord
 )
 
 const (

@@ -56,14 +56,14 @@ type Gateway struct {
 
 	mu      sync.Mutex
 	why     error
-	waiters map[[32]byte][]*waiter // by custody id and by command hash
+	waiters map[[32]byte][]*waiter // by id of custody or crossing, and by command hash
 	heardMS int64                  // the latest time that the operator told
 	more    chan struct{}          // closed and replaced when events were stored
 }
 
 var _ ledger.Ledger = (*Gateway)(nil)
 
-// waiter is a call that waits for news of a custody, and of a command.
+// waiter is a call that waits for news of a custody or a crossing, and of a command.
 type waiter struct {
 	keys   [][32]byte
 	asks   bool          // it is a Lookup: that the custody is absent is an answer
@@ -103,18 +103,11 @@ func (g *Gateway) Close() error {
 // Submit implements ledger.Ledger. A command that was refused once is refused for ever: to try
 // again, sign another. A command whose effect the gateway has seen already is answered at once.
 func (g *Gateway) Submit(ctx context.Context, command *ledger.SignedCommand) (ledger.Receipt, error) {
-	if command.Command == nil {
-		return ledger.Receipt{}, malformed(errors.New("there is no command"))
-	}
-	encoded := command.Encode()
-	if _, err := ledger.DecodeCommand(encoded); err != nil { // the host could not answer it
-		return ledger.Receipt{}, malformed(err)
+	if command.Command == nil || command.Crosses() {
+		return ledger.Receipt{}, malformed(errors.New("the command is about no custody"))
 	}
 	id := ledger.CustodyID(command.Command.About(g.operator.Network))
-	w := g.wait(&waiter{keys: [][32]byte{id, commandHash(encoded)}})
-	defer g.forget(w)
-	value := func() ([]byte, error) { return frame(kindCommand, encoded), nil }
-	receipt, err := g.await(ctx, w, value, func() (ledger.Receipt, bool, error) {
+	receipt, err := submit(ctx, g, command, func() (ledger.Receipt, bool, error) {
 		standing, err := g.standing(ctx, id)
 		return standing, err == nil && effected(command, &standing.Custody), err
 	})
@@ -122,6 +115,21 @@ func (g *Gateway) Submit(ctx context.Context, command *ledger.SignedCommand) (le
 		return ledger.Receipt{}, fmt.Errorf("submit to ledger %s: %w", g.operator.Ledger, err)
 	}
 	return receipt, nil
+}
+
+// submit publishes a command and waits until done is true or the host has refused it.
+func submit[T any](
+	ctx context.Context, g *Gateway, command *ledger.SignedCommand, done func() (T, bool, error),
+) (none T, err error) {
+	encoded := command.Encode()
+	if _, err := ledger.DecodeCommand(encoded); err != nil { // the host could not answer it
+		return none, malformed(err)
+	}
+	about := command.Command.About(g.operator.Network)
+	w := g.wait(&waiter{keys: [][32]byte{about, commandHash(encoded)}})
+	defer g.forget(w)
+	value := func() ([]byte, error) { return frame(kindCommand, encoded), nil }
+	return await(ctx, g, w, value, done)
 }
 
 func malformed(cause error) error {
@@ -139,6 +147,7 @@ func effected(command *ledger.SignedCommand, c *ledger.Custody) bool {
 		return c.State == ledger.Confirmed && c.Preimage == body.Preimage
 	case *ledger.Return:
 		return c.State == ledger.Returned
+	case *ledger.Leave, *ledger.Enter:
 	}
 	return false
 }
@@ -149,9 +158,14 @@ func (g *Gateway) Lookup(ctx context.Context, id ledger.CustodyID) (ledger.Recei
 	w := g.wait(&waiter{keys: [][32]byte{id}, asks: true})
 	defer g.forget(w)
 	ask := func() ([]byte, error) { return g.query(id) }
-	receipt, err := g.await(ctx, w, ask, func() (ledger.Receipt, bool, error) {
+	receipt, err := await(ctx, g, w, ask, func() (ledger.Receipt, bool, error) {
 		standing, err := g.standing(ctx, id)
-		return standing, standing.Sequence > 0, err
+		if err != nil || standing.Sequence > 0 {
+			return standing, err == nil, err
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return w.absent, w.absent.Ledger != "", nil
 	})
 	if err != nil {
 		return ledger.Receipt{}, fmt.Errorf("look up %s on ledger %s: %w", id, g.operator.Ledger, err)
@@ -176,26 +190,23 @@ func (g *Gateway) query(id ledger.CustodyID) ([]byte, error) {
 	return frame(kindQuery, q.encode()), nil
 }
 
-// await waits until done is true, or the host has refused, or has said that the custody is
-// absent. Unless done is true at once, it publishes the value first.
-func (g *Gateway) await(
-	ctx context.Context, w *waiter, value func() ([]byte, error),
-	done func() (ledger.Receipt, bool, error),
-) (ledger.Receipt, error) {
+// await waits until done is true or the host has refused. Unless done is true at once, it publishes
+// the value first.
+func await[T any](
+	ctx context.Context, g *Gateway, w *waiter, value func() ([]byte, error), done func() (T, bool, error),
+) (none T, err error) {
 	for published := false; ; published = true {
-		if receipt, ok, err := done(); err != nil || ok {
-			return receipt, err
+		if answer, ok, err := done(); err != nil || ok {
+			return answer, err
 		}
 		g.mu.Lock()
-		refused, absent, why := w.refused, w.absent, g.why
+		refused, why := w.refused, g.why
 		g.mu.Unlock()
 		switch {
 		case refused != nil:
-			return ledger.Receipt{}, refused
-		case absent.Ledger != "":
-			return absent, nil
+			return none, refused
 		case why != nil:
-			return ledger.Receipt{}, why
+			return none, why
 		}
 		if !published {
 			v, err := value()
@@ -203,14 +214,14 @@ func (g *Gateway) await(
 				err = g.commands.publish(ctx, v)
 			}
 			if err != nil {
-				return ledger.Receipt{}, err
+				return none, err
 			}
 		}
 		select {
 		case <-w.signal:
 		case <-g.stopped:
 		case <-ctx.Done():
-			return ledger.Receipt{}, ctx.Err()
+			return none, ctx.Err()
 		}
 	}
 }

@@ -26,8 +26,8 @@ type HostOptions struct {
 	Broker Broker
 	// Commands and Events are the two topics.
 	Commands, Events string
-	// Book is the ledger; its Signer signs refusals too. Host sets its Publish, and its Log if
-	// that is nil.
+	// Book is the ledger; its Signer signs refusals too. Host sets its Publish and
+	// PublishPassage, and its Log if that is nil.
 	Book book.Options
 	// OperatorKey is the public key of the book's signer.
 	OperatorKey [32]byte
@@ -67,6 +67,9 @@ func NewHost(ctx context.Context, s *store.Store, o HostOptions) (*Host, error) 
 	}
 	o.Book.Publish = func(tx *store.Tx, event ledger.Receipt) error {
 		return h.enqueue(tx, kindRecord, event.Evidence)
+	}
+	o.Book.PublishPassage = func(tx *store.Tx, passage ledger.Passage) error {
+		return h.enqueue(tx, kindPassage, passage.Evidence)
 	}
 	var err error
 	if h.book, err = book.Open(ctx, s, o.Book); err != nil {
@@ -259,7 +262,11 @@ func authentic(requests []*request) []*ledger.SignedCommand {
 // what stands is published again.
 func (h *Host) apply(b *book.Batch, r *request) ([]byte, error) {
 	err := r.refused
-	if err == nil {
+	if err == nil && r.command.Crosses() {
+		if err = h.cross(b, r.command); err == nil {
+			return nil, nil
+		}
+	} else if err == nil {
 		var receipt ledger.Receipt
 		receipt, err = b.Apply(r.command)
 		if errors.Is(err, ledger.ErrRepeated) {

@@ -65,7 +65,7 @@ func (s *site) settled() {
 func (s *site) audit() book.Audited {
 	s.t.Helper()
 	s.close()
-	a, err := book.Audit(context.Background(), s.hostStore, s.word(), nil)
+	a, err := book.Audit(context.Background(), s.hostStore, s.word(), s.charter().Backings)
 	if err != nil {
 		s.t.Fatal(err)
 	}

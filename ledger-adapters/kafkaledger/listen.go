@@ -53,11 +53,12 @@ func (g *Gateway) listen(ctx context.Context) error {
 	})
 }
 
-// statement is what the operator said: a receipt, or a refusal.
+// statement is what the operator said: a receipt, a refusal, or a passage.
 type statement struct {
 	offset  int64
 	receipt ledger.Receipt
 	refusal *refusal
+	passage *ledger.Passage
 }
 
 // parse keeps what the operator signed, and counts the rest (K5).
@@ -74,6 +75,10 @@ func (g *Gateway) parse(ctx context.Context, list []record) []statement {
 			if s.refusal, err = decodeRefusal(body); err == nil {
 				err = s.refusal.check(&g.operator)
 			}
+		case kind == kindPassage:
+			var p ledger.Passage
+			p, err = g.operator.Passage(body)
+			s.passage = &p
 		default:
 			err = fmt.Errorf("kind %d: %w", kind, errValue)
 		}
@@ -98,24 +103,21 @@ func (g *Gateway) take(ctx context.Context, statements []statement, name string,
 	fresh := false
 	err := g.store.Update(ctx, func(tx *store.Tx) error {
 		stored, wrong, fresh = 0, nil, false
-		last, err := g.chronicle.last(&tx.Reader)
+		last, err := g.latest(&tx.Reader)
 		if err != nil {
 			return err
 		}
 		next := next
 		for _, s := range statements {
-			event, err := g.judge(&tx.Reader, &s, &last)
+			event, err := g.keep(tx, &s, &last)
 			if errors.Is(err, ErrOperator) || errors.Is(err, ErrGap) {
 				wrong, next = err, s.offset
 				break
 			}
-			if err == nil && event {
-				last, fresh = s.receipt, true
-				err = g.chronicle.add(tx, s.receipt)
-			}
 			if err != nil {
 				return err
 			}
+			fresh = fresh || event
 			stored++
 		}
 		return tx.SetOffset(name, 0, next)
@@ -125,6 +127,32 @@ func (g *Gateway) take(ctx context.Context, statements []statement, name string,
 	}
 	g.tell(statements[:stored], fresh)
 	return wrong
+}
+
+// latest is the last that the operator told of each kind.
+type latest struct {
+	event   ledger.Receipt
+	passage ledger.Passage
+}
+
+func (g *Gateway) latest(r *store.Reader) (l latest, err error) {
+	if l.event, err = g.chronicle.last(r); err != nil {
+		return l, err
+	}
+	l.passage, err = g.crossings().last(r)
+	return l, err
+}
+
+// keep stores a statement that says something new, and tells whether that is an event.
+func (g *Gateway) keep(tx *store.Tx, s *statement, last *latest) (event bool, err error) {
+	if s.passage != nil {
+		return false, g.pass(tx, s.passage, &last.passage)
+	}
+	if event, err = g.judge(&tx.Reader, s, &last.event); err != nil || !event {
+		return false, err
+	}
+	last.event = s.receipt
+	return true, g.chronicle.add(tx, s.receipt)
 }
 
 // judge compares a statement with everything that the operator said before, of which the last
@@ -196,13 +224,17 @@ func (g *Gateway) tell(statements []statement, fresh bool) {
 		s := &statements[i]
 		g.heardMS = max(g.heardMS, s.receipt.TimeMS)
 		key := [32]byte(s.receipt.Custody.ID)
-		if s.refusal != nil {
+		switch {
+		case s.refusal != nil:
 			key = s.refusal.command
+		case s.passage != nil:
+			key = s.passage.Crossing.ID(g.operator.Network)
 		}
 		for _, w := range g.waiters[key] {
 			switch {
 			case s.refusal != nil:
 				w.refused = s.refusal.err()
+			case s.passage != nil: // the waiter looks it up
 			case s.receipt.Custody.State == ledger.Absent && w.asks && s.receipt.TimeMS >= w.fromMS:
 				w.absent = s.receipt
 			}
