@@ -54,7 +54,7 @@ func shells() []string {
 		"internal/store/", "internal/peer/", "internal/vectors/", "internal/hold/", "migrations/", "cmd/",
 		"api/", "ledger-adapters/", "ledger/book/", "ledger/ledgertest/", "chain/member/", "chain/submit/",
 		"internal/tidy/",
-		"connector/engine.go", "connector/enginelog.go",
+		"connector/engine.go", "connector/enginelog.go", "connector/ramp.go",
 		"payment/clearing.go", "payment/connect.go", "payment/drive.go", "payment/perform.go",
 		"payment/poll.go", "payment/serve.go", "payment/storage.go", "payment/submit.go",
 		"payment/table.go", "payment/witness.go",
