@@ -15,6 +15,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/internal/hold"
+	"github.com/cypherlink/cypherlink/ledger"
 )
 
 // finding is something that does not fit, as an error.
@@ -95,8 +96,11 @@ type audit struct {
 	ledger map[cypherlink.LedgerID]*accounts
 	totals []total
 	// records are in the order of bank and UETR, machines of owner, role and terms.
-	records     []*record
-	machines    []*machine
+	records  []*record
+	machines []*machine
+	// backings are in the order of genesis, carried in that of owner and crossing.
+	backings    []backing
+	carried     []carried
 	differences []difference
 }
 
@@ -133,6 +137,9 @@ func (a *audit) name(account cypherlink.Account) string {
 	owner := account.Owner.String()
 	if p, ok := a.genesis.Participant(account.Owner); ok {
 		owner = p.Name
+	}
+	if account.Number == ledger.EscrowNumber {
+		return owner + ", escrow"
 	}
 	return fmt.Sprintf("%s, number %d", owner, account.Number)
 }
@@ -196,6 +203,8 @@ func (a *audit) compare() {
 			a.differs(string(l.ID), "%s", what)
 		}
 	}
+	a.compareBackings()
+	a.compareCarried()
 	a.comparePayments()
 }
 
@@ -203,15 +212,16 @@ func (a *audit) compare() {
 func (a *audit) print(out io.Writer) error {
 	var b strings.Builder
 	columns := "%-8s  %-10s" + strings.Repeat("  %18s", 4) + "\n"
-	fmt.Fprintf(&b, columns, "asset", "ledger", "in accounts", "in custody", "total", "opening")
+	fmt.Fprintf(&b, columns, "asset", "ledger", "in accounts", "in custody", "total", "issued")
 	for _, t := range a.totals {
 		amount := func(v cypherlink.Amount) string { return v.Format(t.asset.Asset.Scale) }
 		fmt.Fprintf(&b, columns, t.asset.Label, t.asset.Asset.Ledger,
-			amount(t.accounts), amount(t.custodies), amount(t.sum), amount(t.opening))
+			amount(t.accounts), amount(t.custodies), amount(t.sum), amount(t.issued))
 	}
-	fmt.Fprintln(&b, "The opening balances stand in for the escrow from which value enters.")
-	for _, lines := range [][]string{a.chain, a.counts()} {
-		fmt.Fprintf(&b, "\n%s\n", strings.Join(lines, "\n"))
+	for _, lines := range [][]string{a.backingLines(), a.chain, a.counts()} {
+		if len(lines) > 0 {
+			fmt.Fprintf(&b, "\n%s\n", strings.Join(lines, "\n"))
+		}
 	}
 	if len(a.differences) == 0 {
 		fmt.Fprintln(&b, "\nNo difference.")

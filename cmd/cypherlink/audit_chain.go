@@ -94,6 +94,7 @@ type replica struct {
 	// balances and custodies are those of a copy that holds by itself.
 	balances  []ledger.Balance
 	custodies map[ledger.CustodyID]ledger.Custody
+	crossings crossings
 	// changes are the events that tell of changes of the registry.
 	changes []*state.Event
 }
@@ -205,9 +206,15 @@ func (a *audit) readChain(all []*replica) {
 			}
 		}
 	}
+	charter, err := a.genesis.Charter(a.genesis.Chain())
+	if err != nil {
+		a.differs("chain", "%v", err)
+		return
+	}
 	a.ledger[a.genesis.Chain()] = &accounts{
 		id: a.genesis.Chain(), timeMS: best.state.Header().TimeMS,
 		opening: a.genesis.File().Openings, balances: best.balances, custodies: best.custodies,
+		crossings: best.crossings, backings: charter.Backings,
 	}
 }
 
@@ -239,7 +246,14 @@ func (a *audit) check(r *replica) error {
 			return err
 		}
 	}
-	if r.custodies, err = r.readCustodies(); err != nil {
+	events, err := r.readEvents()
+	if err != nil {
+		return err
+	}
+	if r.custodies, err = r.readCustodies(events); err != nil {
+		return err
+	}
+	if r.crossings, err = r.readCrossings(a.genesis, events); err != nil {
 		return err
 	}
 	if err := r.checkRegistry(a.genesis); err != nil {
@@ -265,27 +279,33 @@ func (r *replica) final(committee *chain.Committee) error {
 	return nil
 }
 
-// readCustodies reads the custodies as the feed tells them, whose root the last block names, and
-// holds the state against them.
-func (r *replica) readCustodies() (map[ledger.CustodyID]ledger.Custody, error) {
+// readEvents reads the feed, whose root the last block names.
+func (r *replica) readEvents() ([]*state.Event, error) {
 	roots := r.state.Header().Roots
-	told := map[ledger.CustodyID]ledger.Custody{}
-	leaves := make([]merkle.Hash, roots.FeedSize)
+	events, leaves := make([]*state.Event, roots.FeedSize), make([]merkle.Hash, roots.FeedSize)
 	for i := range roots.FeedSize {
-		e, err := r.state.EventAt(i)
-		if err != nil {
+		var err error
+		if events[i], err = r.state.EventAt(i); err != nil {
 			return nil, err
 		}
-		leaves[i] = merkle.Leaf(e.Encode())
-		if custody, ok := e.Custody(); ok {
-			told[custody.ID] = custody
-		}
-		if _, ok := e.Fact.(state.RegistryFact); ok {
-			r.changes = append(r.changes, e)
+		leaves[i] = merkle.Leaf(events[i].Encode())
+		if _, ok := events[i].Fact.(state.RegistryFact); ok {
+			r.changes = append(r.changes, events[i])
 		}
 	}
 	if merkle.Root(leaves) != roots.Feed {
 		return nil, found("the events are not those that block %d names", r.height())
+	}
+	return events, nil
+}
+
+// readCustodies reads the custodies as the feed tells them, and holds the state against them.
+func (r *replica) readCustodies(events []*state.Event) (map[ledger.CustodyID]ledger.Custody, error) {
+	told := map[ledger.CustodyID]ledger.Custody{}
+	for _, e := range events {
+		if custody, ok := e.Custody(); ok {
+			told[custody.ID] = custody
+		}
 	}
 	number := 0
 	var bad error

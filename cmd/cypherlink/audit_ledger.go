@@ -20,14 +20,20 @@ type accounts struct {
 	// opening and balances have each account once in each asset.
 	opening, balances []ledger.Balance
 	custodies         map[ledger.CustodyID]ledger.Custody
-	// records are the hashes of an external ledger's events, in order.
-	records []cypherlink.Hash
+	// records are the hashes of an external ledger's events, in order, and passages the records of
+	// its ramp.
+	records  []cypherlink.Hash
+	passages [][]byte
+	// crossings are what passed here; backings tell the assets that do.
+	crossings crossings
+	backings  map[cypherlink.Asset]ledger.Backing
 }
 
-// total is what an asset adds up to.
+// total is what an asset adds up to. Issued is what the opening gave; of a backed asset of the chain,
+// what was credited and not burned.
 type total struct {
-	asset                             chain.Asset
-	accounts, custodies, sum, opening cypherlink.Amount
+	asset                            chain.Asset
+	accounts, custodies, sum, issued cypherlink.Amount
 }
 
 func (b *accounts) total(asset chain.Asset) (t total, err error) {
@@ -42,9 +48,10 @@ func (b *accounts) total(asset chain.Asset) (t total, err error) {
 	}
 	for _, o := range b.opening {
 		if o.Asset == asset.Asset {
-			add(&t.opening, o.Amount)
+			add(&t.issued, o.Amount)
 		}
 	}
+	add(&t.issued, b.net(asset.Asset))
 	for _, o := range b.balances {
 		if o.Asset == asset.Asset {
 			add(&t.accounts, o.Amount)
@@ -60,17 +67,18 @@ func (b *accounts) total(asset chain.Asset) (t total, err error) {
 	return t, err
 }
 
-// fits reports a total that is not what was opened.
+// fits reports a total that is not what was issued.
 func (t *total) fits() error {
-	if t.sum == t.opening {
+	if t.sum == t.issued {
 		return nil
 	}
 	scale := t.asset.Asset.Scale
-	return found("accounts and custodies hold %s %s, the opening was %s",
-		t.sum.Format(scale), t.asset.Label, t.opening.Format(scale))
+	return found("accounts and custodies hold %s %s, issued were %s",
+		t.sum.Format(scale), t.asset.Label, t.issued.Format(scale))
 }
 
-// unexplained are the accounts that do not hold what the opening and the custodies leave them.
+// unexplained are the accounts that do not hold what the opening, the custodies and the crossings
+// leave them.
 func (b *accounts) unexplained(name func(cypherlink.Account) string) []string {
 	type place struct {
 		account cypherlink.Account
@@ -91,9 +99,14 @@ func (b *accounts) unexplained(name func(cypherlink.Account) string) []string {
 		case ledger.Returned, ledger.Absent:
 		}
 	}
+	b.moved(func(account cypherlink.Account, asset cypherlink.Asset, amount cypherlink.Amount) {
+		if account != (cypherlink.Account{}) {
+			want[place{account, asset}] += amount
+		}
+	})
 	var all []string
 	say := func(p place, has string) {
-		all = append(all, fmt.Sprintf("the account of %s %s %s; by the opening and all custodies it is %s",
+		all = append(all, fmt.Sprintf("the account of %s %s %s; by the opening and all that moved it is %s",
 			name(p.account), has, p.asset, want[p].Format(p.asset.Scale)))
 	}
 	for _, o := range b.balances {
@@ -126,8 +139,13 @@ func (a *audit) readBook(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("genesis has no operator of ledger %s: %w", c.Ledger, errConfig)
 	}
-	b := &accounts{id: c.Ledger, custodies: map[ledger.CustodyID]ledger.Custody{}}
-	var err error
+	charter, err := a.genesis.Charter(c.Ledger)
+	if err != nil {
+		return err
+	}
+	b := &accounts{
+		id: c.Ledger, custodies: map[ledger.CustodyID]ledger.Custody{}, backings: charter.Backings,
+	}
 	if b.opening, err = c.opening(a.genesis); err != nil {
 		return err
 	}
@@ -136,7 +154,7 @@ func (a *audit) readBook(ctx context.Context) error {
 		return err
 	}
 	operator := ledger.Operator{Network: a.genesis.Network(), Ledger: c.Ledger, Key: key}
-	if _, err := book.Audit(ctx, db, operator, nil); err != nil {
+	if _, err := book.Audit(ctx, db, operator, charter.Backings); err != nil {
 		a.differs(folderLedger, "%v", err)
 	}
 	err = db.View(ctx, func(r *store.Reader) error { return a.readTables(r, b) })
@@ -182,6 +200,9 @@ func (a *audit) readTables(r *store.Reader, b *accounts) error {
 		c.Packet = nil // it is not compared with anything
 		b.custodies[c.ID] = c
 		b.records = append(b.records, sha256.Sum256(raw))
+	}
+	if err := b.readPassages(r); err != nil {
+		return err
 	}
 	return r.QueryRow("SELECT time_ms FROM book_head").Scan(&b.timeMS)
 }

@@ -59,13 +59,13 @@ func (a *audit) readInstitution(ctx context.Context, folder string, c *instituti
 		return err
 	}
 	return db.View(ctx, func(r *store.Reader) error {
-		if err := a.readRecords(r, folder); err != nil {
+		if err := errors.Join(a.readRecords(r, folder), a.readGatewayPassages(r, folder)); err != nil {
 			return err
 		}
 		if err := a.readLogs(r, folder, paymentRole, "open_payments"); err != nil {
 			return err
 		}
-		for _, role := range []string{rolePayer, roleRelay, rolePayee} {
+		for _, role := range []string{rolePayer, roleRelay, rolePayee, connector.RampRole} {
 			if err := a.readLogs(r, folder, role, "open_machines"); err != nil {
 				return err
 			}
@@ -148,6 +148,9 @@ func (a *audit) readLog(r *store.Reader, folder, role, stream string) (over bool
 		}
 	}
 	_, name, _ := strings.Cut(stream, "/")
+	if role == connector.RampRole {
+		return a.foldCarried(folder, name, events)
+	}
 	if role == paymentRole {
 		p, err := a.foldPayment(events)
 		if err != nil {

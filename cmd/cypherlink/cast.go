@@ -45,6 +45,7 @@ const (
 	ledgerCypherium = "cypherium"
 	labelDE         = "DE"
 	labelDCEP       = "DC/EP"
+	labelClaim      = "DE.C"
 )
 
 func cast() []actor {
@@ -71,6 +72,11 @@ func assetDE() cypherlink.Asset {
 
 func assetDCEP() cypherlink.Asset {
 	return cypherlink.Asset{Ledger: ledgerCypherium, Code: "CNY", Scale: 2}
+}
+
+// assetClaim is DE on the chain: what lies in escrow on its ledger backs it.
+func assetClaim() cypherlink.Asset {
+	return cypherlink.Asset{Ledger: ledgerCypherium, Code: "EUR", Scale: 2}
 }
 
 // The opening balances, in minor units.
@@ -194,11 +200,16 @@ func draw(dir string, rules ruleSets, nowMS int64) (*chain.GenesisFile, map[stri
 			Asset: assetDCEP(), Label: labelDCEP, Issuer: by[folderIssuer].ID,
 			Policy: one(by[folderVoteDCEP].ID, rules.dcep),
 		},
+		{
+			Asset: assetClaim(), Label: labelClaim, Issuer: by[folderLedger].ID,
+			Policy: one(by[folderVoteDE].ID, rules.de), Backing: assetDE(),
+		},
 	}
 	for folder, amount := range map[string]cypherlink.Amount{folderA: 0, folderB: 0, folderClearing: openingClearingDCEP} {
-		g.Openings = append(g.Openings, ledger.Balance{
-			Account: cypherlink.Account{Owner: by[folder].ID}, Asset: assetDCEP(), Amount: amount,
-		})
+		account := cypherlink.Account{Owner: by[folder].ID}
+		g.Openings = append(g.Openings,
+			ledger.Balance{Account: account, Asset: assetDCEP(), Amount: amount},
+			ledger.Balance{Account: account, Asset: assetClaim()})
 	}
 	return g, by, nil
 }

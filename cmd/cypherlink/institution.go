@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/chain/submit"
+	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/cosi/sign"
 	"github.com/cypherlink/cypherlink/internal/peer"
@@ -60,11 +62,14 @@ type institution struct {
 	follow  *follow.Follower
 	gateway *kafkaledger.Gateway
 	ledgers map[cypherlink.LedgerID]ledger.Ledger
+	ramps   map[cypherlink.LedgerID]ledger.Ramp
+	ramp    *connector.Ramp
 	socket  net.Listener // of the API
 	close   []func() error
 }
 
-// lens is what an institution sees its ledgers through: bare, but in the demonstration.
+// lens is what an institution sees its ledgers through: bare, but in the demonstration. One that is a
+// ledger.Ramp too is what crosses goes through.
 type lens func(ledger.Ledger) ledger.Ledger
 
 func bare(l ledger.Ledger) ledger.Ledger { return l }
@@ -74,7 +79,10 @@ func bare(l ledger.Ledger) ledger.Ledger { return l }
 func newInstitution(
 	ctx context.Context, c *institutionConfig, log *slog.Logger, through lens,
 ) (_ *institution, err error) {
-	i := &institution{config: c, log: log, ledgers: map[cypherlink.LedgerID]ledger.Ledger{}}
+	i := &institution{
+		config: c, log: log,
+		ledgers: map[cypherlink.LedgerID]ledger.Ledger{}, ramps: map[cypherlink.LedgerID]ledger.Ramp{},
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, i.Close())
@@ -98,7 +106,11 @@ func newInstitution(
 	}
 	for id, l := range i.ledgers {
 		i.ledgers[id] = through(l)
+		if r, ok := i.ledgers[id].(ledger.Ramp); ok {
+			i.ramps[id] = r
+		}
 	}
+	i.openRamp()
 	if i.socket, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.API.Listen); err != nil {
 		return nil, err
 	}
@@ -144,7 +156,7 @@ func (i *institution) openChain() error {
 	if err != nil {
 		return err
 	}
-	i.ledgers[g.Chain()] = l
+	i.ledgers[g.Chain()], i.ramps[g.Chain()] = l, l
 	return nil
 }
 
@@ -170,10 +182,28 @@ func (i *institution) openKafka() error {
 			Participant: i.keys.self.ID, Signer: i.keys.identity, Log: i.log,
 		})
 		i.close = append(i.close, i.gateway.Close)
-		i.ledgers[l.ID] = i.gateway
+		i.ledgers[l.ID], i.ramps[l.ID] = i.gateway, i.gateway
 		return nil
 	}
 	return fmt.Errorf("genesis has no external ledger: %w", errConfig)
+}
+
+// crossingResend is how long a crossing's command may stay unanswered before another is handed in.
+const crossingResend = 5 * time.Second
+
+// openRamp makes what carries the institution's value between the external ledger and the chain.
+func (i *institution) openRamp() {
+	o := connector.RampOptions{
+		Store: i.store, Ledgers: i.ramps, To: map[cypherlink.Asset]cypherlink.LedgerID{},
+		Signer: i.identity(), Network: i.keys.genesis.Network(), Resend: crossingResend, Log: i.log,
+	}
+	assets := i.keys.genesis.File().Assets
+	for n := range assets {
+		if a := &assets[n]; a.Backed() {
+			o.To[a.Asset], o.To[a.Backing] = a.Backing.Ledger, a.Asset.Ledger
+		}
+	}
+	i.ramp = connector.NewRamp(o)
 }
 
 func (i *institution) identity() identity { return identity{i.keys.identity, i.keys.self.ID} }
@@ -198,6 +228,7 @@ func (i *institution) run(ctx context.Context, o api.Options, work func(context.
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return i.follow.Run(ctx) })
 	group.Go(func() error { return i.gateway.Run(ctx) })
+	group.Go(func() error { return i.ramp.Run(ctx) })
 	group.Go(func() error { return api.Serve(ctx, i.socket, o) })
 	group.Go(func() error { return work(ctx) })
 	return group.Wait()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger-adapters/kafkaledger"
@@ -69,6 +70,9 @@ func newLedger(ctx context.Context, c *ledgerConfig, log *slog.Logger) (_ *ledge
 	}
 	charter, err := k.genesis.Charter(c.Ledger)
 	if err != nil {
+		return nil, err
+	}
+	if charter.Burns, err = follow.NewVerifier(k.genesis); err != nil {
 		return nil, err
 	}
 	opening, err := c.opening(k.genesis)
