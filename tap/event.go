@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -19,6 +20,10 @@ func render(e *state.Event) (kind string, fields any) {
 		return "custody", custodyFields(&f.Custody)
 	case state.RegistryFact:
 		return "registry", registryFields(f)
+	case state.CreditFact:
+		return "credit", crossingFields(&f.Passed)
+	case state.BurnFact:
+		return "burn", crossingFields(&f.Passed)
 	case state.ChannelFact:
 		return "channel", channelFields(f)
 	case state.RevealFact:
@@ -88,6 +93,28 @@ func registryFields(f state.RegistryFact) registry {
 		r.Threshold, r.Validators = c.Policy.Threshold, c.Policy.Validators
 	}
 	return r
+}
+
+// crossing is value of an owner that came onto the chain, or left it. Asset is the one that it leaves;
+// from and to are numbers of the owner's accounts, to on the other ledger.
+type crossing struct {
+	ID     ledger.CrossingID        `json:"id"`
+	Owner  cypherlink.ParticipantID `json:"owner"`
+	Asset  string                   `json:"asset"`
+	From   uint32                   `json:"from"`
+	To     uint32                   `json:"to"`
+	Amount string                   `json:"amount"`
+	Expiry time.Time                `json:"expiry"`
+	Nonce  string                   `json:"nonce"`
+}
+
+func crossingFields(p *state.Passed) crossing {
+	x := &p.Crossing
+	return crossing{
+		ID: p.ID, Owner: x.Owner, Asset: x.Asset.String(), From: x.From, To: x.To,
+		Amount: x.Amount.Format(x.Asset.Scale), Expiry: time.Unix(x.Expiry, 0).UTC(),
+		Nonce: strconv.FormatUint(x.Nonce, 10),
+	}
 }
 
 // channel is where a channel came to. Balances and totals are decimal; lanes stand under the bank

@@ -9,6 +9,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/validator"
 )
 
@@ -28,6 +29,9 @@ func facts(t *testing.T) map[string][]state.Fact {
 	}
 	c.Lanes[0].Challenge.Seq = math.MaxUint32
 	c.Lanes[1].Head = channels.Head{Seq: 4, Paid: 700, Locked: 1}
+	passed := state.Passed{ID: ledger.CrossingID{1}, Crossing: ledger.Crossing{
+		Owner: id, Asset: asset, To: math.MaxUint32 - 1, Amount: 5, Expiry: 1_800_000_000, Nonce: math.MaxUint64,
+	}}
 	var registry []state.Fact
 	for i, change := range []chain.Change{
 		bank, &chain.Rotate{ID: id}, &chain.Suspend{ID: id}, &chain.Resume{ID: id}, &chain.Revoke{ID: id},
@@ -39,6 +43,7 @@ func facts(t *testing.T) map[string][]state.Fact {
 	}
 	return map[string][]state.Fact{
 		"Registry": registry,
+		"Crossing": {state.CreditFact{Passed: passed}, state.BurnFact{Passed: passed}},
 		"Channel":  {state.ChannelFact{By: id, Channel: c}, state.ChannelFact{Channel: c}},
 		"Reveal":   {state.RevealFact{Preimage: cypherlink.Preimage{1}}},
 	}
