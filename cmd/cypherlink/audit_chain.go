@@ -95,6 +95,7 @@ type replica struct {
 	balances  []ledger.Balance
 	custodies map[ledger.CustodyID]ledger.Custody
 	crossings crossings
+	channels  channelBooks
 	// changes are the events that tell of changes of the registry.
 	changes []*state.Event
 }
@@ -214,7 +215,7 @@ func (a *audit) readChain(all []*replica) {
 	a.ledger[a.genesis.Chain()] = &accounts{
 		id: a.genesis.Chain(), timeMS: best.state.Header().TimeMS,
 		opening: a.genesis.File().Openings, balances: best.balances, custodies: best.custodies,
-		crossings: best.crossings, backings: charter.Backings,
+		crossings: best.crossings, backings: charter.Backings, channels: best.channels,
 	}
 }
 
@@ -254,6 +255,9 @@ func (a *audit) check(r *replica) error {
 		return err
 	}
 	if r.crossings, err = r.readCrossings(a.genesis, events); err != nil {
+		return err
+	}
+	if r.channels, err = r.readChannels(events); err != nil {
 		return err
 	}
 	if err := r.checkRegistry(a.genesis); err != nil {

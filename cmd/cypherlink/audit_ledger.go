@@ -26,14 +26,16 @@ type accounts struct {
 	passages [][]byte
 	// crossings are what passed here; backings tell the assets that do.
 	crossings crossings
-	backings  map[cypherlink.Asset]ledger.Backing
+	// channels are the chain's.
+	channels channelBooks
+	backings map[cypherlink.Asset]ledger.Backing
 }
 
 // total is what an asset adds up to. Issued is what the opening gave; of a backed asset of the chain,
 // what was credited and not burned.
 type total struct {
-	asset                            chain.Asset
-	accounts, custodies, sum, issued cypherlink.Amount
+	asset                                      chain.Asset
+	accounts, custodies, channels, sum, issued cypherlink.Amount
 }
 
 func (b *accounts) total(asset chain.Asset) (t total, err error) {
@@ -62,8 +64,10 @@ func (b *accounts) total(asset chain.Asset) (t total, err error) {
 			add(&t.custodies, c.Leg().Amount)
 		}
 	}
+	add(&t.channels, cypherlink.Amount(b.channels.total(asset.Asset)))
 	add(&t.sum, t.accounts)
 	add(&t.sum, t.custodies)
+	add(&t.sum, t.channels)
 	return t, err
 }
 
@@ -73,12 +77,12 @@ func (t *total) fits() error {
 		return nil
 	}
 	scale := t.asset.Asset.Scale
-	return found("accounts and custodies hold %s %s, issued were %s",
+	return found("accounts, custodies and channels hold %s %s, issued were %s",
 		t.sum.Format(scale), t.asset.Label, t.issued.Format(scale))
 }
 
-// unexplained are the accounts that do not hold what the opening, the custodies and the crossings
-// leave them.
+// unexplained are the accounts that do not hold what the opening, the custodies, the crossings
+// and the channels leave them.
 func (b *accounts) unexplained(name func(cypherlink.Account) string) []string {
 	type place struct {
 		account cypherlink.Account
@@ -104,6 +108,9 @@ func (b *accounts) unexplained(name func(cypherlink.Account) string) []string {
 			want[place{account, asset}] += amount
 		}
 	})
+	for _, m := range b.channels.moves {
+		want[place{m.account, m.asset}] += cypherlink.Amount(m.amount)
+	}
 	var all []string
 	say := func(p place, has string) {
 		all = append(all, fmt.Sprintf("the account of %s %s %s; by the opening and all that moved it is %s",

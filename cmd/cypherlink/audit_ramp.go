@@ -21,15 +21,15 @@ type crossings map[ledger.CrossingID]ledger.Crossing
 // backing is an asset of the chain held against what lies in escrow for it.
 type backing struct {
 	asset, behind chain.Asset
-	// escrow is what the external ledger holds; accounts and custodies are what the chain has;
+	// escrow is what the external ledger holds; accounts, custodies and channels are what the chain has;
 	// arriving has left the external ledger and is not credited, leaving is burned and not paid out.
-	escrow, accounts, custodies, arriving, leaving cypherlink.Amount
+	escrow, accounts, custodies, channels, arriving, leaving cypherlink.Amount
 }
 
 // fits reports unless escrow is the sum of the rest.
 func (b *backing) fits() error {
 	sum := b.accounts
-	for _, part := range []cypherlink.Amount{b.custodies, b.arriving, b.leaving} {
+	for _, part := range []cypherlink.Amount{b.custodies, b.channels, b.arriving, b.leaving} {
 		var err error
 		if sum, err = sum.Add(part); err != nil {
 			return err
@@ -77,7 +77,7 @@ func (a *audit) weigh(b *backing, here, there *accounts) error {
 	if err != nil {
 		return err
 	}
-	b.accounts, b.custodies = t.accounts, t.custodies
+	b.accounts, b.custodies, b.channels = t.accounts, t.custodies, t.channels
 	if b.arriving, err = a.onTheWay(b.behind, there, here); err != nil {
 		return err
 	}
@@ -115,14 +115,14 @@ func (a *audit) backingLines() []string {
 	if len(a.backings) == 0 {
 		return nil
 	}
-	columns := "%-8s  %-10s" + strings.Repeat("  %18s", 5)
+	columns := "%-8s  %-10s" + strings.Repeat("  %16s", 6)
 	lines := []string{
-		fmt.Sprintf(columns, "asset", "backed by", "in escrow", "in accounts", "in custody", "arriving", "leaving"),
+		fmt.Sprintf(columns, "asset", "backed by", "in escrow", "in accounts", "in custody", "in channels", "arriving", "leaving"),
 	}
 	for _, b := range a.backings {
 		amount := func(v cypherlink.Amount) string { return v.Format(b.asset.Asset.Scale) }
 		lines = append(lines, fmt.Sprintf(columns, b.asset.Label, b.behind.Label, amount(b.escrow),
-			amount(b.accounts), amount(b.custodies), amount(b.arriving), amount(b.leaving)))
+			amount(b.accounts), amount(b.custodies), amount(b.channels), amount(b.arriving), amount(b.leaving)))
 	}
 	return lines
 }

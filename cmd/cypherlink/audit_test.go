@@ -351,7 +351,7 @@ func tamperedLedgers() []tampering {
 		{
 			"a balance is edited",
 			statement(folderLedger, enrich),
-			"accounts and custodies hold 11000001.00 DE, issued were 11000000.00",
+			"accounts, custodies and channels hold 11000001.00 DE, issued were 11000000.00",
 		},
 		{
 			"money is moved from one account to another",
@@ -367,7 +367,7 @@ func tamperedLedgers() []tampering {
 				edit(t, dir, folderLedger, `UPDATE book_journal SET amount = amount + 100
 					WHERE sequence = 0 AND amount = (SELECT MAX(amount) FROM book_journal)`)
 			},
-			"accounts and custodies hold 11000001.00 DE, issued were 11000000.00",
+			"accounts, custodies and channels hold 11000001.00 DE, issued were 11000000.00",
 		},
 		{
 			"the amount of a custody row is changed",
