@@ -83,6 +83,13 @@ func (l *Ledger) Events(ctx context.Context, after ledger.Cursor) iter.Seq2[ledg
 	return l.follower.Events(ctx, after)
 }
 
+// charterNow is the charter with whoever may speak by the registry that the follower has verified.
+func (l *Ledger) charterNow() *ledger.Charter {
+	now, roll := *l.charter, l.follower.Registry()
+	now.Keys, now.Signers = roll, roll
+	return &now
+}
+
 // Submit implements ledger.Ledger. The command goes to every member at once and again until
 // something is known, so a member that keeps it back, restarts or is down costs nothing.
 //
@@ -95,7 +102,7 @@ func (l *Ledger) Submit(ctx context.Context, command *ledger.SignedCommand) (led
 			Code: ledger.CodeMalformed, Reason: "FF01", Message: "the command is about no custody",
 		}
 	}
-	if err := l.charter.Authenticate(command)[0]; err != nil {
+	if err := l.charterNow().Authenticate(command)[0]; err != nil {
 		return ledger.Receipt{}, err
 	}
 	id := ledger.CustodyID(command.Command.About(command.Network))

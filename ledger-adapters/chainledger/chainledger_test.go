@@ -189,9 +189,18 @@ func (f *fabric) block(seconds int64, commands ...*ledger.SignedCommand) {
 
 func (f *fabric) blockAt(at int64, commands ...*ledger.SignedCommand) {
 	f.t.Helper()
-	var txs []*state.Transaction
+	var bodies []state.Body
 	for _, command := range commands {
-		txs = append(txs, state.NewTransaction(state.Command{Signed: command}))
+		bodies = append(bodies, state.Command{Signed: command})
+	}
+	f.blockOf(at, bodies...)
+}
+
+func (f *fabric) blockOf(at int64, bodies ...state.Body) {
+	f.t.Helper()
+	var txs []*state.Transaction
+	for _, body := range bodies {
+		txs = append(txs, state.NewTransaction(body))
 	}
 	built, err := f.state.Build(f.state.Final(), f.state.Header().Height+1, at, txs)
 	if err != nil || len(built.LeftOut) > 0 {
@@ -366,6 +375,34 @@ func TestUnauthenticCommands(t *testing.T) {
 			if m.asked > 0 {
 				f.t.Fatal("a member was asked")
 			}
+		}
+	})
+}
+
+// Who may speak, the registry of the chain says that the follower has verified, not genesis.
+func TestTheRegistryOfNow(t *testing.T) {
+	inBubble(t, func(f *fabric) {
+		w := f.World
+		change := func(seconds int64, c chain.Change) {
+			on := f.state.Final().Registry()
+			f.blockOf((start+seconds)*1000, state.RegistryChange{Certified: f.Change(f.t, on, c)})
+			synctest.Wait()
+		}
+		p := w.Payment("one", 100, start+60)
+		f.block(2, w.Prepare(p))
+		newcomer, actor, _ := chaintest.Newcomer(f.t, "a new bank", chain.RoleBank)
+		if _, err := f.submit(w.Confirm(actor, p)); code(err) != ledger.CodeUnknownSigner {
+			f.t.Fatal(err)
+		}
+		change(3, &chain.Register{Participant: newcomer})
+		change(4, &chain.Revoke{ID: w.Alice.ID})
+		if _, err := f.submit(w.Prepare(w.Payment("two", 1, start+60))); code(err) != ledger.CodeRevoked {
+			f.t.Fatal(err)
+		}
+		confirm := w.Confirm(actor, p)
+		f.block(5, confirm)
+		if r, err := f.submit(confirm); err != nil || r.Custody.State != ledger.Confirmed {
+			f.t.Fatalf("%+v, %v", r, err)
 		}
 	})
 }

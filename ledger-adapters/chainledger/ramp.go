@@ -14,7 +14,7 @@ var _ ledger.Ramp = (*Ledger)(nil)
 // lapsed is said when a final block's time is at or after its expiry and it has not left, not by
 // members, whose clocks may be ahead of the blocks.
 func (l *Ledger) Cross(ctx context.Context, command *ledger.SignedCommand) (ledger.Passage, error) {
-	if err := l.charter.Authenticate(command)[0]; err != nil {
+	if err := l.charterNow().Authenticate(command)[0]; err != nil {
 		return ledger.Passage{}, err
 	}
 	var x ledger.Crossing
