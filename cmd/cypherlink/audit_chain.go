@@ -247,6 +247,11 @@ func (a *audit) check(r *replica) error {
 			return err
 		}
 	}
+	return a.readReplica(r)
+}
+
+// readReplica reads what the copy holds, and holds state and feed against each other.
+func (a *audit) readReplica(r *replica) error {
 	events, err := r.readEvents()
 	if err != nil {
 		return err

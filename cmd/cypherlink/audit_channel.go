@@ -70,15 +70,20 @@ func (r *replica) readChannels(events []*state.Event) (channelBooks, error) {
 		err = found("%d channels in the state, by the events %d", number, len(books.open))
 	}
 	for id, c := range books.open {
-		if err != nil {
-			break
-		}
-		var value []byte
-		if value, err = r.proved(state.ChannelKey(id)); err == nil && !bytes.Equal(value, c.Encode()) {
-			err = found("channel %s is not what the state root names", id)
+		if err == nil {
+			err = r.holdsChannel(id, c)
 		}
 	}
 	return books, err
+}
+
+// holdsChannel holds a channel against the state root that the last block names.
+func (r *replica) holdsChannel(id channels.ID, c *channels.Channel) error {
+	value, err := r.proved(state.ChannelKey(id))
+	if err == nil && !bytes.Equal(value, c.Encode()) {
+		err = found("channel %s is not what the state root names", id)
+	}
+	return err
 }
 
 // movedBy is what a change of a channel gives its banks' accounts.
