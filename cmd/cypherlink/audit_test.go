@@ -465,7 +465,7 @@ func tamperedLogs(settled cypherlink.UETR) []tampering {
 		},
 		{
 			"a machine's log is of other terms",
-			statement(folderClearing, `UPDATE events SET stream = 'relay/00' || substr(stream, 9)
+			statement(folderClearing, `UPDATE events SET stream = 'relay/' || substr(stream, 8) || substr(stream, 7, 1)
 				WHERE stream = (SELECT MIN(stream) FROM events WHERE stream LIKE 'relay/%')`),
 			"it is of terms",
 		},

@@ -245,7 +245,7 @@ func auditFindsCrossings(t *testing.T, dir string) {
 		{"a gateway has another passage", statement(folderClearing, `UPDATE kafka_crossings SET record =
 			(SELECT record FROM kafka_crossings WHERE sequence = 1) WHERE sequence = 2`), "it has another passage 2"},
 		{"a crossing's log has lost its end", statement(folderA, "DELETE FROM events WHERE sequence = 3 AND "+stream), "the log has lost its end"},
-		{"a crossing's log is another's", statement(folderA, `UPDATE events SET stream = 'ramp/00' || substr(stream, 8)
+		{"a crossing's log is another's", statement(folderA, `UPDATE events SET stream = 'ramp/' || substr(stream, 7) || substr(stream, 6, 1)
 			WHERE `+stream), "it is of crossing"},
 		{"a crossing that arrived is said to have lapsed", func(t *testing.T, dir string) {
 			edit(t, dir, folderA, "DELETE FROM events WHERE sequence = 3 AND "+stream)
