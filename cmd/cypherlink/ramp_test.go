@@ -133,8 +133,8 @@ func arrives(t *testing.T, s *stage, x ledger.Crossing) {
 
 // backs is the line of an audit about DE.C.
 func backs(escrow, accounts, arriving, leaving string) string {
-	return fmt.Sprintf("%-8s  %-10s  %18s  %18s  %18s  %18s  %18s\n",
-		labelClaim, labelDE, escrow, accounts, "0.00", arriving, leaving)
+	return fmt.Sprintf("%-8s  %-10s"+strings.Repeat("  %16s", 6)+"\n",
+		labelClaim, labelDE, escrow, accounts, "0.00", "0.00", arriving, leaving)
 }
 
 // weighs wants an audit without a difference, with that line.
