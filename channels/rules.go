@@ -277,13 +277,26 @@ func (c *Channel) supply(a Supply) error {
 		return refuse(T9, reasonFailed, "the channel is %s", c.State)
 	case len(a.Locks) == 0:
 		return refuse(T9, reasonForm, "an empty list")
-	case LockRoot(a.Locks) != l.Head.Locks:
+	case LockRoot(a.Locks) != l.Head.Locks || !addUp(a.Locks, l.Head.Locked):
 		return refuse(T9, reasonForm, "the list is not that of lane %s", a.Lane)
 	case l.Listed != nil:
 		return ledger.ErrRepeated
 	}
 	l.Listed = slices.Clone(a.Locks)
 	return nil
+}
+
+// addUp tells whether the locks are worth that sum. Two banks may certify another one, of which the
+// channel cannot pay them out.
+func addUp(locks []Lock, locked cypherlink.Amount) bool {
+	total := cypherlink.Amount(0)
+	for i := range locks {
+		var err error
+		if total, err = total.Add(locks[i].Amount); err != nil {
+			return false
+		}
+	}
+	return total == locked
 }
 
 // Together does what both banks and the Validators ask together; the caller has verified their

@@ -417,6 +417,36 @@ func TestCloseWithoutAList(t *testing.T) {
 	}
 }
 
+// Two banks that certify a sum of locks that is not that of their list move nothing by the list: what it
+// would take from an account in the end would fail, and with it every block (attack B12).
+func TestListOfAnotherSum(t *testing.T) {
+	for _, amounts := range [][]cypherlink.Amount{{1_000}, {9}, {math.MaxInt64, math.MaxInt64, 12}} {
+		s := newScene(t)
+		var locks []channels.Lock
+		for i, amount := range amounts {
+			locks = append(locks, channels.Lock{
+				ID: channels.LockID{byte(i)}, Amount: amount, Condition: cypherlink.Condition{byte(i)}, Expiry: began + 900,
+			})
+			s.reveals[locks[i].Condition] = began
+		}
+		u := s.update(channels.A, 0, 1, 0, 4, locks...)
+		u.Locked = 10
+		var w wire.Writer
+		u.AppendWire(&w)
+		u = channels.ReadUpdate(wire.NewReader(w.Bytes()))
+		s.must(channels.B, s.anchor(s.certify(u), nil))
+		s.must(channels.A, channels.Close{Channel: s.ID})
+		s.later(s.Limits.WindowS+1, s.Limits.Blocks)
+		s.refused(channels.T9, func() error {
+			return s.does(channels.B, channels.Supply{Channel: s.ID, Lane: channels.A, Locks: locks})
+		})
+		s.later(s.Limits.WindowS+1, s.Limits.Blocks)
+		if s.State != channels.Closed || s.accounts != [2]int64{96, 104} {
+			t.Fatalf("%s, accounts %v", s.State, s.accounts)
+		}
+	}
+}
+
 // Due never comes later than what Expire does.
 func TestDue(t *testing.T) {
 	s := newScene(t)
