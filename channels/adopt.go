@@ -49,7 +49,9 @@ func (p *Party) anchored(lane Side, head Head) {
 	known := l.knows(head)
 	p.tell(FactAnchored, lane, l.base.Seq+1, head.Seq)
 	p.persist(Anchored{lane, head})
+	p.disputed[lane] = false // that challenge is answered
 	if !known {
+		p.synced = p.synced && l.listed // the other bank tells the locks
 		p.bar()
 	}
 }
@@ -64,6 +66,7 @@ func (p *Party) end(lane Side, on *Lane) {
 	barred := l.barred
 	p.persist(Ended{lane, on.Gen, on.Head})
 	p.disputed[lane] = false
+	p.synced = p.synced && l.listed
 	if lane == p.s.Side {
 		p.drop(0)
 	} else {

@@ -106,11 +106,11 @@ type Party struct {
 	drafts []Entry
 	// told are locks of which FactSecret was told.
 	told []LockID
-	// disputed are the generations whose end was asked for.
+	// disputed are the lanes whose generation's end was asked for, since their head moved.
 	disputed [2]bool
 	proposal *Joint
 	now      int64 // milliseconds
-	since    int64 // when the oldest uncertified update was written, or last sent again
+	since    int64 // when the oldest uncertified update was written, another certified, or this bank started
 	resend   int64
 	out      Effects
 }
@@ -152,7 +152,7 @@ func (p *Party) send(m Message) { p.out.Send = append(p.out.Send, m) }
 // Start is the first step after a start, whose number is positive and no other start's.
 func (p *Party) Start(nowMS int64, session uint64) (Effects, error) {
 	return p.step(nowMS, func() error {
-		p.session = session
+		p.session, p.since = session, nowMS
 		p.send(p.resync(0))
 		return nil
 	})

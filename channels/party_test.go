@@ -314,3 +314,120 @@ func TestLockLimits(t *testing.T) {
 		})
 	}
 }
+
+// A cut that is agreed on is not asked for again until it is on the chain, or too late.
+func TestOneCut(t *testing.T) {
+	p := meet(t)
+	p.pays(A, 5)
+	p.flying[B] = nil
+	p.ms += p.settings(A).CertifyMS
+	for range 5 {
+		p.must(A, func(q *Party) (Effects, error) { return q.Tick(p.ms) })
+		for _, s := range []Side{B, A} {
+			for _, raw := range p.flying[s] {
+				if m, _ := DecodeMessage(raw); raw[0] == sayProposal || raw[0] == sayConsent {
+					_ = p.does(s, func(q *Party) (Effects, error) { return q.Hear(p.ms, m) })
+				}
+			}
+			p.flying[s] = nil
+		}
+	}
+	if n := len(p.parties[A].d.joints); n != 1 {
+		t.Fatalf("%d cuts of one generation", n)
+	}
+}
+
+// A proposal that is not answered does not keep the next cut from being asked for.
+func TestUnansweredProposal(t *testing.T) {
+	p := meet(t)
+	p.must(A, func(q *Party) (Effects, error) { return q.Ask(p.ms, Release{Amount: 3}) })
+	p.pays(A, 5)
+	p.flying[B] = nil
+	p.ms += p.settings(A).CertifyMS
+	p.must(A, func(q *Party) (Effects, error) { return q.Tick(p.ms) })
+	if n := len(p.parties[A].d.joints); n != 2 {
+		t.Fatalf("%d joint actions", n)
+	}
+}
+
+// A challenge that an anchor has answered is not the last one of its generation.
+func TestSecondChallenge(t *testing.T) {
+	p := meet(t)
+	p.pays(A, 5)
+	p.flying[B] = nil
+	p.ms += 2 * p.settings(A).CertifyMS
+	p.must(A, func(q *Party) (Effects, error) { return q.Tick(p.ms) })
+	if p.chain.Lanes[A].Challenge == (Challenge{}) {
+		t.Fatal("no challenge")
+	}
+	p.arrive() // B answers late
+	p.flying[B] = nil
+	p.see(B)
+	p.include(B, mustBest(t, p.parties[B]))
+	p.block()
+	p.wantBound(A, 1)
+	p.pays(A, 6)
+	for range 40 {
+		p.flying[B] = nil
+		p.block()
+	}
+	if p.chain.Lanes[A].Gen != 1 {
+		t.Fatalf("lane %+v", p.chain.Lanes[A])
+	}
+}
+
+func mustBest(t *testing.T, p *Party) Anchor {
+	t.Helper()
+	a, ok := p.Best()
+	if !ok {
+		t.Fatal("nothing to anchor")
+	}
+	return a
+}
+
+// A start does not end a generation for what was under way: the time to wait begins anew.
+func TestStartIsPatient(t *testing.T) {
+	p := meet(t)
+	p.ms += 1_000_000
+	p.pays(A, 5)
+	p.flying[B] = nil
+	p.start(A)
+	if p.submits != 0 || len(p.parties[A].d.joints) != 0 {
+		t.Fatal("a start comes before the chain")
+	}
+	p.settle()
+	p.wantBound(A, 1)
+}
+
+// An old copy learns the locks at a head that it did not know from the other bank, also if its follower
+// shows nothing of what was between.
+func TestOldCopyWithLocks(t *testing.T) {
+	for _, jumps := range []bool{false, true} {
+		p := meet(t)
+		p.pays(A, 5)
+		p.arrive()
+		old := len(p.logs[A])
+		l, _ := p.lockOf(30)
+		p.logs[A] = p.logs[A][:old]
+		p.start(A)
+		p.arrive()
+		if jumps {
+			p.see(B) // it is challenged, and anchors its best pair
+			p.now = Time{p.now.S + 21, p.now.Height + 10}
+			moves, _ := p.chain.Expire(p.rules(), p.now)
+			p.move(moves)
+		}
+		p.block()
+		p.settle()
+		for p.now.S <= l.Expiry { // then it is taken back
+			p.block()
+		}
+		p.settle()
+		if own := p.parties[A].own(); own.gen != 1 || own.last.Locked != 0 {
+			t.Fatalf("jumps %v, generation %d, locked %d", jumps, own.gen, own.last.Locked)
+		}
+		p.pays(A, 7)
+		p.arrive()
+		p.wantBound(A, 4)
+	}
+}

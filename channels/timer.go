@@ -14,7 +14,7 @@ func (p *Party) impatient() {
 	// First together, at once; half a time later alone.
 	if p.now >= p.since+p.s.CertifyMS+p.s.CertifyMS/2 {
 		p.raise(p.s.Side, l.last.Seq)
-	} else if p.proposal == nil {
+	} else if !p.suspended(p.s.Side) { // else one is agreed on, or none is possible
 		_ = p.ask(Cut{p.s.Side, l.gen}) // refused: the challenge follows
 	}
 }
