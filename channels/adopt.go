@@ -8,6 +8,9 @@ import (
 // adopt takes over what the chain shows.
 func (p *Party) adopt() {
 	c := &p.view.Channel
+	p.d.joints = slices.DeleteFunc(slices.Clone(p.d.joints), func(j Joint) bool {
+		return p.view.Now.S >= j.ValidUntil // it never happens any more
+	})
 	for _, lane := range []Side{A, B} {
 		l, on := &p.d.lanes[lane], &c.Lanes[lane]
 		switch {

@@ -91,8 +91,8 @@ func (Gone) event()          {}
 // durable is the fold of the events.
 type durable struct {
 	lanes   [2]laneLog
-	joints  []Joint
-	counter uint64 // of the own proposals
+	joints  []Joint // but for those that were too late in a View
+	counter uint64  // of the own proposals
 	stopped bool
 	// preimages are known; released, failed and gone are the outcomes to which the own bank is bound.
 	preimages              []cypherlink.Preimage

@@ -431,3 +431,78 @@ func TestOldCopyWithLocks(t *testing.T) {
 		p.wantBound(A, 4)
 	}
 }
+
+// A lock's id serves once: what its payee is bound to is not asked again of another lock (H1), and what
+// was given up by its payer is not settled any more.
+func TestLockAgain(t *testing.T) {
+	p := meet(t)
+	again := func(l Lock) error {
+		l.Expiry = p.now.S + 20
+		return p.does(A, func(q *Party) (Effects, error) { return q.Order(p.ms, []Operation{l}) })
+	}
+	l, preimage := p.lockOf(30)
+	p.must(B, func(q *Party) (Effects, error) { return q.Learn(p.ms, preimage) })
+	p.block()
+	p.arrive()
+	p.wantBound(A, 2) // settled
+	// The payer, who does not remember it, would go back on his own word; his payee does not go along.
+	second := cypherlink.Preimage{9}
+	if err := again(Lock{ID: l.ID, Amount: 30, Condition: second.Condition()}); err != nil {
+		t.Fatal(err)
+	}
+	p.arrive()
+	if p.parties[B].peer().last.Seq != 2 {
+		t.Fatal("a lock's id serves again")
+	}
+	p = meet(t)
+	l, _ = p.lockOf(30)
+	p.must(B, func(q *Party) (Effects, error) { return q.Fail(p.ms, l.ID) })
+	p.arrive()
+	p.wantBound(A, 2) // given up
+	if err := again(l); cypherlink.ErrorCode(err) != H4.Code() {
+		t.Fatal(err)
+	}
+}
+
+// Joint actions that are proposed one after another take what is agreed on, and no more.
+func TestProposalFlood(t *testing.T) {
+	p := meet(t)
+	p.pays(A, 5)
+	p.arrive()
+	for i := range 1_000 {
+		j := Joint{
+			Channel: p.chain.ID, Proposer: A, Counter: uint64(i + 1), Do: Record{}, ValidUntil: p.now.S + 4,
+			Points: [2]Point{p.parties[B].peer().point(1), p.parties[B].own().point(0)},
+		}
+		_ = p.does(B, func(q *Party) (Effects, error) { return q.Hear(p.ms, Proposal{Joint: j}) })
+	}
+	if n := len(p.parties[B].d.joints); n != maxLive {
+		t.Fatalf("%d joint actions, want %d", n, maxLive)
+	}
+	for range 5 { // they are too late
+		p.block()
+	}
+	if n := len(p.parties[B].d.joints); n != 0 {
+		t.Fatalf("%d joint actions are kept that cannot happen", n)
+	}
+	p.must(A, func(q *Party) (Effects, error) { return q.Ask(p.ms, Release{Amount: 3}) })
+	p.arrive()
+	if p.chain.Releases != 1 {
+		t.Fatal("the flood keeps others out for ever")
+	}
+}
+
+// Offers that cannot follow soon are not kept.
+func TestOfferFlood(t *testing.T) {
+	p := meet(t)
+	p.pays(A, 5)
+	e := p.parties[A].own().entries[0]
+	for i := range uint32(1_000) {
+		e.Update.Seq = 2 + i
+		e.Update.seal()
+		_ = p.does(B, func(q *Party) (Effects, error) { return q.Hear(p.ms, Offer{e}) })
+	}
+	if n := len(p.parties[B].waiting); n >= int(p.chain.Limits.Uncertified) {
+		t.Fatalf("%d offers wait", n)
+	}
+}

@@ -2,6 +2,7 @@ package channels
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/cosi"
@@ -26,7 +27,9 @@ func (p *Party) offered(e Entry) error {
 		return nil // it is anchored, or void
 	case u.Seq <= l.last.Seq:
 		return p.offeredAgain(e)
-	case u.Seq-l.last.Seq > MaxUncertified:
+	case p.view == nil:
+		return refuse(L4, reasonOffline, "the chain is not known")
+	case u.Seq-l.last.Seq > p.view.Channel.Limits.Uncertified:
 		return refuse(L2, reasonLimit, "update %d after %d", u.Seq, l.last.Seq)
 	}
 	p.waiting[u.Seq] = e
@@ -132,6 +135,9 @@ func (p *Party) judge(e *Entry) error {
 				return errWait
 			}
 		case Lock:
+			if slices.Contains(p.d.released, op.ID) {
+				return refuse(L4, reasonFailed, "the preimage of a lock %s was released before", op.ID)
+			}
 			if op.Expiry-p.view.Now.S > p.view.Channel.Limits.MaxExpiryS {
 				return errWait
 			}

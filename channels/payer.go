@@ -2,6 +2,7 @@ package channels
 
 import (
 	"math"
+	"slices"
 
 	"github.com/cypherlink/cypherlink"
 )
@@ -95,6 +96,9 @@ func (p *Party) withinLimits(next tip, ops []Operation) error {
 		lock, ok := op.(Lock)
 		if !ok {
 			continue
+		}
+		if slices.Contains(p.d.gone, lock.ID) {
+			return refuse(H4, reasonFailed, "lock %s was given up", lock.ID)
 		}
 		if left := lock.Expiry - p.view.Now.S; left < limits.MinExpiryS || left > limits.MaxExpiryS {
 			return refuse(L4, reasonLate, "lock %s expires in %d s", lock.ID, left)

@@ -6,6 +6,10 @@ import (
 	"github.com/cypherlink/cypherlink"
 )
 
+// maxLive bounds the joint actions that this bank has signed and that may still happen: each is kept,
+// whoever proposed it.
+const maxLive = 16
+
 // Ask proposes a joint action to the other bank: Record, Release by this bank (its Number is filled
 // in), Cut of the own lane, or Settlement. An error is a refusal: nothing was signed.
 func (p *Party) Ask(nowMS int64, do JointAction) (Effects, error) {
@@ -81,6 +85,15 @@ func (p *Party) mayJoin(j *Joint) error {
 	}
 	if j.ValidUntil <= p.view.Now.S || j.ValidUntil > p.view.Now.S+p.view.Channel.Limits.WindowS {
 		return refuse(L9, reasonLate, "valid until %d, and it is %d", j.ValidUntil, p.view.Now.S)
+	}
+	live := 0
+	for i := range p.d.joints {
+		if p.live(&p.d.joints[i]) {
+			live++
+		}
+	}
+	if live >= maxLive {
+		return refuse(L9, reasonLimit, "%d joint actions may still happen", live)
 	}
 	if err := p.certifiedPoints(j); err != nil {
 		return err
