@@ -98,13 +98,13 @@ func (j ChannelJoint) apply(s *State, v *Version) error {
 	case opens:
 		return s.open(v, &j, &open)
 	}
-	if err := s.authenticate(v, &j, c.Banks, c.Asset); err != nil {
-		return err
-	}
 	before := *c
 	moves, err := c.Together(s.channelRules(v), blockTime(v), &j.Joint)
 	if err != nil {
 		return err
+	}
+	if err := s.authenticate(v, &j, c.Banks, c.Asset); err != nil {
+		return err // the dearest check comes last
 	}
 	return s.change(v, &before, c, moves, cypherlink.ParticipantID{})
 }
@@ -113,9 +113,6 @@ func (j ChannelJoint) apply(s *State, v *Version) error {
 func (s *State) open(v *Version, j *ChannelJoint, o *channels.Open) error {
 	if _, ok := v.rules.charter.Policies[o.Asset]; !ok {
 		return refuseChannel(channels.T0, "AM03", "the chain does not carry %s", o.Asset)
-	}
-	if err := s.authenticate(v, j, o.Banks, o.Asset); err != nil {
-		return err
 	}
 	c, err := channels.New(s.channelRules(v), blockTime(v), &j.Joint)
 	if err != nil {
@@ -126,6 +123,9 @@ func (s *State) open(v *Version, j *ChannelJoint, o *channels.Open) error {
 		return err
 	} else if ok {
 		return refuseChannel(channels.T0, "ED05", "the banks have channel %x in %s", id, c.Asset)
+	}
+	if err := s.authenticate(v, j, o.Banks, o.Asset); err != nil {
+		return err
 	}
 	v.writes[string(pair)] = c.ID[:]
 	for _, bank := range c.Banks {
@@ -160,10 +160,12 @@ func (s *State) authenticate(
 			Message: "T0: the certificate is not that of both banks and the asset's Validators",
 		}
 	}
+	s.rosters.of[jointKey{banks, asset}] = roster // not before: who forges fills no memory
 	return nil
 }
 
-// rosters are those of joint actions, by a registry: each remembers the certificates it has seen.
+// rosters are those of joint actions that were made, by a registry: each remembers the certificates
+// that were right.
 type rosters struct {
 	registry *chain.Registry
 	of       map[jointKey]*cosi.Roster
@@ -189,7 +191,6 @@ func (s *State) jointRoster(
 	if err != nil {
 		return nil, refuse(channels.T0.Code(), "ED05", "T0: "+err.Error())
 	}
-	s.rosters.of[key] = roster
 	return roster, nil
 }
 

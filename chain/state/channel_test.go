@@ -224,6 +224,9 @@ func TestChannelRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(*testing.T) { refuses(b.joint(b.opening(), by...), channels.T0.Code()) })
 	}
+	if n := state.Rosters(b.State); n != 0 {
+		t.Fatalf("%d rosters of what nobody signed", n)
+	}
 	changed := b.joint(b.opening(), 0, 1, 2, 3).Body.(state.ChannelJoint)
 	changed.Joint.ValidUntil++
 	refuses(state.NewTransaction(changed), channels.T0.Code())
@@ -239,6 +242,9 @@ func TestChannelRefusals(t *testing.T) {
 	b.makes(opening)
 	if err := b.Try(b.Final(), (start+b.second+1)*1000, opening); err != ledger.ErrRepeated { //nolint:errorlint // as is
 		t.Fatal(err)
+	}
+	if n := state.Rosters(b.State); n != 1 {
+		t.Fatalf("%d rosters", n)
 	}
 	second := b.opening()
 	open = second.Do.(channels.Open)

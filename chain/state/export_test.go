@@ -20,3 +20,6 @@ func OptionsFor(tb testing.TB) PebbleOptions {
 		Exit: func() { tb.Error("the store gave up") },
 	}
 }
+
+// Rosters is how many rosters of joint actions a state keeps.
+func Rosters(s *State) int { return len(s.rosters.of) }
