@@ -3,6 +3,7 @@ package channels
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -67,8 +68,19 @@ func (p *pair) settings(s Side) Settings {
 	}
 }
 
-// start begins a bank from its log.
-func (p *pair) start(s Side) {
+// refold holds what a bank knows against the fold of its log, as its store keeps it.
+func (p *pair) refold(s Side) {
+	live := p.parties[s].d
+	q := NewParty(p.settings(s), &p.chain, p.stored(s)).d
+	late := func(j Joint) bool { return p.now.S >= j.ValidUntil }
+	live.joints = slices.DeleteFunc(slices.Clone(live.joints), late)
+	q.joints = slices.DeleteFunc(q.joints, late)
+	if got, want := fmt.Sprintf("%+v", q), fmt.Sprintf("%+v", live); got != want {
+		p.t.Fatalf("the log of %s folds to\n%s, it is\n%s", s, got, want)
+	}
+}
+
+func (p *pair) stored(s Side) []Event {
 	log := make([]Event, len(p.logs[s]))
 	for i, e := range p.logs[s] { // as the store keeps it
 		var err error
@@ -76,7 +88,12 @@ func (p *pair) start(s Side) {
 			p.t.Fatal(err)
 		}
 	}
-	p.parties[s] = NewParty(p.settings(s), &p.chain, log)
+	return log
+}
+
+// start begins a bank from its log.
+func (p *pair) start(s Side) {
+	p.parties[s] = NewParty(p.settings(s), &p.chain, p.stored(s))
 	p.sessions[s]++
 	was := p.draw
 	p.draw = nil
@@ -254,6 +271,7 @@ func (p *pair) claim(t *rapid.T, s Side) {
 func (p *pair) check() {
 	t := p.t
 	for _, s := range []Side{A, B} {
+		p.refold(s)
 		if p.chain.Balance(s) < 0 {
 			t.Fatalf("the balance of %s is %d", s, p.chain.Balance(s))
 		}
