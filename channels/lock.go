@@ -215,6 +215,10 @@ func (p *Party) release(lock Lock, preimage cypherlink.Preimage) {
 	if !p.view.Fresh || p.view.Now.S+p.s.LagS+p.s.InclusionS >= lock.Expiry {
 		return
 	}
+	c := &p.view.Channel
+	if c.State >= Frozen && c.Lanes[p.s.Side.Other()].Listed == nil {
+		return // only by a list is it paid
+	}
 	p.persist(Released{lock.ID})
 	if lock.Amount <= p.s.OffChain {
 		p.send(Secret{lock.ID, preimage})

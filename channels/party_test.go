@@ -506,3 +506,40 @@ func TestOfferFlood(t *testing.T) {
 		t.Fatalf("%d offers wait", n)
 	}
 }
+
+// A preimage is not released for a lock that the chain has paid out, or pays out to its payer because
+// nobody listed it (H1).
+func TestLockOfAChannelThatIsOver(t *testing.T) {
+	for _, over := range []State{Frozen, Closed} {
+		p := meet(t)
+		preimage := cypherlink.Preimage{1}
+		l := Lock{ID: LockID{1}, Condition: preimage.Condition(), Amount: 30, Expiry: p.now.S + 60}
+		p.must(A, func(q *Party) (Effects, error) { return q.Order(p.ms, []Operation{l}) })
+		p.arrive()
+		p.wantBound(A, 1)
+		p.include(A, mustBest(t, p.parties[A]))
+		p.include(A, Close{p.chain.ID})
+		for p.chain.State != over { // B's follower shows nothing of it
+			p.now = Time{p.now.S + 1, p.now.Height + 1}
+			moves, _ := p.chain.Expire(p.rules(), p.now)
+			p.move(moves)
+		}
+		v := View{Channel: p.chain, Now: p.now, Fresh: true}
+		p.must(B, func(q *Party) (Effects, error) {
+			e, err := q.See(p.ms, v)
+			e.Submit = nil // nor is its list included
+			return e, err
+		})
+		p.must(B, func(q *Party) (Effects, error) { return q.Learn(p.ms, preimage) })
+		if len(p.revealed) != 0 {
+			t.Fatalf("a preimage is released, and the channel is %s without a list", over)
+		}
+		p.see(B)
+		if over == Frozen {
+			p.see(B) // now its list is there
+			if len(p.revealed) != 1 {
+				t.Fatal("a listed lock is not claimed")
+			}
+		}
+	}
+}
