@@ -35,7 +35,8 @@ type Anchored struct {
 	Head Head
 }
 
-// Ended says that the lane's generation has ended at this head, and a new one begun.
+// Ended says that the lane's generation has ended at this head, and the generation Gen begun: the same one
+// if it was the channel's last.
 type Ended struct {
 	Lane Side
 	Gen  uint32
@@ -123,11 +124,13 @@ func (d *durable) fold(own Side, e Event) {
 		}
 	case Ended:
 		l := &d.lanes[e.Lane]
+		last := e.Gen == l.gen // its slots were used
 		if l.base.Seq <= e.Head.Seq && e.Head.Seq <= l.last.Seq && l.head(e.Head.Seq) == e.Head {
 			l.begin(e.Gen, e.Head, l.locksAt(e.Head.Seq), l.listed)
 		} else {
 			l.begin(e.Gen, e.Head, nil, false)
 		}
+		l.barred = l.barred || last
 	case Joined:
 		d.joints = append(slices.Clip(d.joints), e.Joint)
 		if e.Joint.Proposer == own {

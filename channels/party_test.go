@@ -543,3 +543,30 @@ func TestLockOfAChannelThatIsOver(t *testing.T) {
 		}
 	}
 }
+
+// What is void in a channel that is over was signed all the same: no slot is used again, though a follower
+// that begins anew shows the channel open (L1).
+func TestSlotOfAChannelThatIsOver(t *testing.T) {
+	p := meet(t)
+	p.pays(A, 5)
+	v := View{Channel: p.chain, Now: p.now}
+	p.include(A, Close{p.chain.ID})
+	for p.chain.State != Closed {
+		p.flying[B] = nil
+		p.block()
+	}
+	q := NewParty(p.settings(A), &p.chain, p.stored(A))
+	for _, step := range []func() (Effects, error){
+		func() (Effects, error) { return q.Start(p.ms, 99) },
+		func() (Effects, error) { return q.See(p.ms, v) },
+		func() (Effects, error) { return q.Hear(p.ms, Resync{Echo: 99}) },
+	} {
+		if _, err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := q.Order(p.ms, []Operation{Pay{Payment: cypherlink.UETR{8}, Amount: 6}})
+	if cypherlink.ErrorCode(err) != L10.Code() {
+		t.Fatal(err)
+	}
+}
