@@ -279,12 +279,18 @@ func (c *Channel) supply(a Supply) error {
 		return refuse(T9, reasonForm, "an empty list")
 	case LockRoot(a.Locks) != l.Head.Locks || !addUp(a.Locks, l.Head.Locked):
 		return refuse(T9, reasonForm, "the list is not that of lane %s", a.Lane)
+	case slices.ContainsFunc(a.Locks, func(k Lock) bool { return k.Expiry > c.latest() }):
+		return refuse(T9, reasonForm, "a lock of lane %s expires later than any may", a.Lane)
 	case l.Listed != nil:
 		return ledger.ErrRepeated
 	}
 	l.Listed = slices.Clone(a.Locks)
 	return nil
 }
+
+// latest is when the last lock that an honest bank has signed expires: else two banks could keep a
+// frozen channel for ever.
+func (c *Channel) latest() int64 { return c.Since.S + c.Limits.MaxExpiryS }
 
 // addUp tells whether the locks are worth that sum. Two banks may certify another one, of which the
 // channel cannot pay them out.

@@ -447,6 +447,27 @@ func TestListOfAnotherSum(t *testing.T) {
 	}
 }
 
+// No lock keeps a frozen channel longer than an honest bank would sign one for.
+func TestListOfAnEndlessLock(t *testing.T) {
+	for in, want := range map[int64]bool{-1: true, 0: true, 1: false} {
+		s := newScene(t)
+		frozen := began + s.Limits.WindowS + 1
+		l := channels.Lock{
+			ID: channels.LockID{1}, Amount: 10, Condition: cypherlink.Condition{1},
+			Expiry: frozen + s.Limits.MaxExpiryS + in,
+		}
+		s.must(channels.B, s.anchor(s.certify(s.update(channels.A, 0, 1, 0, 4, l)), nil))
+		s.must(channels.A, channels.Close{Channel: s.ID})
+		s.later(s.Limits.WindowS+1, s.Limits.Blocks)
+		supply := channels.Supply{Channel: s.ID, Lane: channels.A, Locks: []channels.Lock{l}}
+		if want {
+			s.must(channels.B, supply)
+		} else {
+			s.refused(channels.T9, func() error { return s.does(channels.B, supply) })
+		}
+	}
+}
+
 // Due never comes later than what Expire does.
 func TestDue(t *testing.T) {
 	s := newScene(t)
