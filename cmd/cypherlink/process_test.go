@@ -28,6 +28,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/api"
 	"github.com/cypherlink/cypherlink/internal/hold"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -590,7 +591,9 @@ func (n *network) balances(a *audit) map[string]cypherlink.Amount {
 	all := map[string]cypherlink.Amount{}
 	for _, l := range a.ledger {
 		for _, b := range l.balances {
-			all[folders[b.Account.Owner]+" "+labels[b.Asset]] = b.Amount
+			if label, ok := labels[b.Asset]; ok && b.Account.Number != ledger.EscrowNumber {
+				all[folders[b.Account.Owner]+" "+label] = b.Amount
+			}
 		}
 	}
 	if len(all) != 6 {
