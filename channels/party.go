@@ -181,8 +181,8 @@ func (p *Party) See(nowMS int64, v View) (Effects, error) {
 	})
 }
 
-// Hear takes a message of the other bank's. A message that is refused changes nothing; the error
-// names the rule.
+// Hear takes a message of the other bank's. The error says by which rule it is refused; it changes
+// nothing then, but where it is evidence: effects that come with an error are done all the same.
 func (p *Party) Hear(nowMS int64, m Message) (Effects, error) {
 	return p.step(nowMS, func() error {
 		switch m := m.(type) {
