@@ -32,10 +32,10 @@ type Options struct {
 	// Ledgers are those that the bank can reach: to pay, both of a payment's; to be paid, its own.
 	Ledgers map[cypherlink.LedgerID]ledger.Ledger
 	// Identity signs the bank's commands, Cosigner its share of terms.
-	Identity connector.Signer
-	Cosigner terms.Signer
-	Peers    Peers
-	Books    Books
+	Identity  connector.Signer
+	Cosigner  terms.Signer
+	Peers     Peers
+	Customers Customers
 	// Random is a cryptographic source.
 	Random io.Reader
 	// Changed is told of each payment after each durable change; nil if nobody is. It must
@@ -72,7 +72,7 @@ type Connect struct {
 // NewConnect refuses with ErrOptions or ErrBank what cannot work.
 func NewConnect(o Options) (*Connect, error) {
 	if o.Bank == nil || o.Store == nil || o.Identity == nil || o.Cosigner == nil || o.Peers == nil ||
-		o.Books == nil || o.Random == nil || o.Log == nil {
+		o.Customers == nil || o.Random == nil || o.Log == nil {
 		return nil, fmt.Errorf("a part is missing: %w", ErrOptions)
 	}
 	if err := o.Bank.Valid(); err != nil {

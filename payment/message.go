@@ -31,6 +31,14 @@ const (
 	// KindVerdict asks a Validator for its verdict: VerdictRequest, answered by a
 	// validator.Signed (EncodeVerdict).
 	KindVerdict uint8 = 6
+	// KindLane brings a LaneTalk from the other bank of a channel, answered by nothing.
+	KindLane uint8 = 7
+	// KindEndorse asks a Validator to sign a lane's update: EndorseRequest, answered by its Ed25519
+	// signature, 64 bytes.
+	KindEndorse uint8 = 8
+	// KindJoin asks a Validator, or for opening a channel the other bank, to sign a joint action:
+	// JoinRequest, answered by its BLS signature, 48 bytes.
+	KindJoin uint8 = 9
 )
 
 // MaxMessage bounds the bytes of every question and answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/kyc"
 )
@@ -17,11 +18,45 @@ type Peers interface {
 	Call(ctx context.Context, to cypherlink.ParticipantID, kind uint8, body []byte) ([]byte, error)
 }
 
-// Books is what a bank's own books say of its customers' accounts.
-type Books interface {
+// Customers is what a bank knows of its customers' accounts.
+type Customers interface {
 	// Standing is how the account stands, and who holds it; holder is empty where the books
 	// name nobody.
 	Standing(ctx context.Context, account kyc.Account) (standing kyc.Standing, holder string, err error)
+}
+
+// Books are a bank's own: where its customers' money stands. Every call may be repeated: the same
+// posting changes nothing again and is answered as the first time, by its payment and direction; one
+// that contradicts what is booked is an error. A refusal is a *cypherlink.Error with an ISO reason;
+// after any other error nothing is known, and the caller asks again.
+type Books interface {
+	// Hold sets the amount of an outgoing payment aside on the customer's account. Refusals: AM04
+	// (not enough), AC01 (no such account), AC04 (closed), AC06 (blocked).
+	Hold(ctx context.Context, p Posting) error
+	// Post books what is settled: an outgoing payment from the hold into the channel, an incoming one
+	// from the channel onto the customer's account, which may be refused (AC01, AC04, AC06).
+	Post(ctx context.Context, p Posting) error
+	// Release gives the hold of an outgoing payment back to the customer. Without a hold it sees to
+	// it that none ever comes.
+	Release(ctx context.Context, p Posting) error
+	// Refuse books an incoming payment that cannot be posted from the channel into what the bank has
+	// to return. A payment with Posting.Returns is paid out of that.
+	Refuse(ctx context.Context, p Posting) error
+}
+
+// Posting is what one payment asks of the bank's own books.
+type Posting struct {
+	Payment   cypherlink.UETR
+	Direction Direction
+	// Customer is the account of the bank's own customer: the debtor's of an outgoing payment, the
+	// creditor's of an incoming one.
+	Customer kyc.Account
+	// Returns is the incoming payment that an outgoing one gives back, zero for every other: then no
+	// customer is debited.
+	Returns cypherlink.UETR
+	Money   Money
+	// Channel is where the money moves between the banks.
+	Channel channels.ID
 }
 
 // Prices is what a connector asks at present.

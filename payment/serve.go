@@ -38,7 +38,7 @@ func (c *Connect) setup(ctx context.Context, from cypherlink.ParticipantID, body
 		return nil, malformed(err)
 	}
 	in := Ask{From: from, Setup: s}
-	if in.Standing, in.Holder, err = c.Books.Standing(ctx, s.Disclosure.Creditor.Account); err != nil {
+	if in.Standing, in.Holder, err = c.Customers.Standing(ctx, s.Disclosure.Creditor.Account); err != nil {
 		return nil, err
 	}
 	if in.Address, _, err = c.Bank.Secret.NewAddress(c.Random, c.Bank.Base); err != nil {

@@ -177,8 +177,8 @@ func (w *world) newBank(of *player) *Connect {
 	s := w.open(of)
 	c, err := NewConnect(Options{
 		Bank: w.bank(of), Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w, of.id()},
-		Ledgers: map[cypherlink.LedgerID]ledger.Ledger{"de": w.de, "cypherium": w.cypherium},
-		Books:   w.books, Random: rand.Reader, Log: quiet(),
+		Ledgers:   map[cypherlink.LedgerID]ledger.Ledger{"de": w.de, "cypherium": w.cypherium},
+		Customers: w.books, Random: rand.Reader, Log: quiet(),
 		Changed: func(p *Payment) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

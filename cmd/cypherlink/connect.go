@@ -82,14 +82,14 @@ func newConnect(
 	if err != nil {
 		return nil, err
 	}
-	books, err := newBooks(c.Customers)
+	customers, err := newCustomers(c.Customers)
 	if err != nil {
 		return nil, err
 	}
 	p := &connectProcess{institution: i}
 	p.connect, err = payment.NewConnect(payment.Options{
 		Bank: bank, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
-		Cosigner: i.keys.cosigning, Peers: i.callers, Books: books, Random: rand.Reader, Log: log,
+		Cosigner: i.keys.cosigning, Peers: i.callers, Customers: customers, Random: rand.Reader, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -145,12 +145,12 @@ func (c *connectConfig) bank(k *keys) (*payment.Bank, error) {
 	return b, cypherlink.DecodeHex(b.Secret[:], text)
 }
 
-// books are a bank's customers' accounts, by their text.
-type books map[string]customerConfig
+// customers are a bank's customers' accounts, by their text.
+type customers map[string]customerConfig
 
-func newBooks(customers []customerConfig) (books, error) {
-	b := books{}
-	for _, c := range customers {
+func newCustomers(all []customerConfig) (customers, error) {
+	b := customers{}
+	for _, c := range all {
 		if c.IBAN != "" {
 			if _, err := cypherlink.ParseIBAN(c.IBAN); err != nil {
 				return nil, err
@@ -163,8 +163,8 @@ func newBooks(customers []customerConfig) (books, error) {
 	return b, nil
 }
 
-// Standing implements payment.Books.
-func (b books) Standing(_ context.Context, a kyc.Account) (kyc.Standing, string, error) {
+// Standing implements payment.Customers.
+func (b customers) Standing(_ context.Context, a kyc.Account) (kyc.Standing, string, error) {
 	key := "other " + a.Other
 	if !a.IBAN.IsZero() {
 		key = "iban " + a.IBAN.String()
