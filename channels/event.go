@@ -126,7 +126,9 @@ func (d *durable) fold(own Side, e Event) {
 		l := &d.lanes[e.Lane]
 		last := e.Gen == l.gen // its slots were used
 		if l.base.Seq <= e.Head.Seq && e.Head.Seq <= l.last.Seq && l.head(e.Head.Seq) == e.Head {
+			from := l.updateAt(e.Head.Seq)
 			l.begin(e.Gen, e.Head, l.locksAt(e.Head.Seq), l.listed)
+			l.from = from
 		} else {
 			l.begin(e.Gen, e.Head, nil, false)
 		}

@@ -22,6 +22,9 @@ type laneLog struct {
 	// base is the anchored head; listed tells whether its locks are known.
 	base   tip
 	listed bool
+	// from is the update of the anchored head; nil where the lane begins, or where this bank has not
+	// got it.
+	from *Update
 	// entries follow base without a gap. Of the own lane they are what was written, of the other
 	// one what was countersigned.
 	entries []Entry
@@ -79,9 +82,21 @@ func (l *laneLog) push(e Entry) {
 	l.entries, l.last = append(slices.Clip(l.entries), e), next
 }
 
+// updateAt is the update of a sequence, if this bank has it.
+func (l *laneLog) updateAt(seq uint32) *Update {
+	if e := l.at(seq); e != nil {
+		return &e.Update
+	}
+	if l.from != nil && l.from.Seq == seq {
+		return l.from
+	}
+	return nil
+}
+
 // rebase makes the head, which is one of the log's, its base.
 func (l *laneLog) rebase(seq uint32) {
 	locks := l.locksAt(seq)
+	l.from = l.updateAt(seq)
 	l.base, l.entries = tip{l.head(seq), locks}, slices.Clone(l.entries[seq-l.base.Seq:])
 	l.certified, l.bound = max(l.certified, seq), max(l.bound, seq)
 }

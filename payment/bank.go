@@ -3,10 +3,12 @@ package payment
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ilp"
 	"github.com/cypherlink/cypherlink/internal/wire"
@@ -49,6 +51,39 @@ type Bank struct {
 	Secret   ilp.ServerSecret
 	Margins  connector.Margins
 	Patience Patience
+	// Direct are the assets that the bank pays over its channels, with no connector. DirectHold is
+	// how long it tries to have such a payment signed, from the drawing up of the terms.
+	Direct     []cypherlink.Asset
+	DirectHold time.Duration
+	Lanes      Lanes
+}
+
+// Lanes are how a bank runs its channels.
+type Lanes struct {
+	// Limits are those of every channel that it opens, and the only ones to which it opens one.
+	Limits channels.Limits
+	// LagS is how far, in seconds, the own follower may be behind; InclusionS how long the chain takes
+	// to include what is submitted; JointS how long a joint action stays valid, in block time.
+	LagS, InclusionS, JointS int64
+	// Certify is how long an update may wait for the other bank's signature, Resend how long anything
+	// may wait before it is sent again, and Anchor how often what is bound is anchored.
+	Certify, Resend, Anchor time.Duration
+	// OffChain is the largest lock whose preimage is told to its payer without a reveal on the chain
+	// before (H1): zero reveals all.
+	OffChain cypherlink.Amount
+}
+
+// Valid reports ErrBank unless windows are longer than what they wait for.
+func (l *Lanes) Valid() error {
+	if err := l.Limits.Valid(); err != nil {
+		return fmt.Errorf("%w: %w", ErrBank, err)
+	}
+	least := l.LagS + l.InclusionS
+	if l.LagS < 1 || l.InclusionS < 1 || l.JointS < 1 || l.JointS >= l.Limits.WindowS ||
+		l.Limits.WindowS < least || l.Certify <= 0 || l.Resend <= 0 || l.Anchor <= 0 || l.OffChain < 0 {
+		return fmt.Errorf("lanes %+v: %w", *l, ErrBank)
+	}
+	return nil
 }
 
 // Valid reports ErrBank unless bank and connector are registered in their roles, the funding
@@ -76,6 +111,16 @@ func (b *Bank) Valid() error {
 	if _, err := ilp.ParseAddress(string(b.Base)); err != nil {
 		return fmt.Errorf("%w: %w", ErrBank, err)
 	}
+	for _, asset := range b.Direct {
+		if !b.knows(asset) || asset.Ledger != b.Genesis.Chain() || b.DirectHold < time.Second {
+			return fmt.Errorf("asset %s over channels, held for %v: %w", asset, b.DirectHold, ErrBank)
+		}
+	}
+	if len(b.Direct) > 0 {
+		if err := b.Lanes.Valid(); err != nil {
+			return err
+		}
+	}
 	if p := b.Patience; p.Negotiate <= 0 || p.Approve <= 0 || p.Resend <= 0 {
 		return fmt.Errorf("patience %+v: %w", p, ErrBank)
 	}
@@ -101,7 +146,8 @@ func (b *Bank) knows(asset cypherlink.Asset) bool {
 	return false
 }
 
-// Route is who takes part in a payment, and what moves at its end.
+// Route is who takes part in a payment, and what moves at its end. Over a channel there is no
+// connector, and the source is the destination.
 type Route struct {
 	Payee, Connector    cypherlink.ParticipantID
 	Source, Destination cypherlink.Asset
@@ -146,9 +192,12 @@ func (b *Bank) route(i *Instruction) (*Route, *cypherlink.Error) {
 	if amount == 0 {
 		return no(iso20022.CodeAmount, "AM01", "/destination/amount", "the amount is zero", nil)
 	}
+	if slices.Contains(b.Direct, destination) {
+		return &Route{Payee: payee.ID, Source: destination, Destination: destination, Amount: amount}, nil
+	}
 	if destination.Ledger == b.Funding.Ledger {
 		return no(CodeRoute, "AG03", "/destination/asset",
-			"a payment on the ledger from which this bank pays needs a channel", nil)
+			"a payment on the ledger from which this bank pays needs a channel for its asset", nil)
 	}
 	return &Route{
 		Payee: payee.ID, Connector: b.Connector,
@@ -171,6 +220,9 @@ func assetNamed(g *chain.Genesis, name string) (cypherlink.Asset, error) {
 	}
 	return found[0], nil
 }
+
+// direct tells whether the payment goes over a channel.
+func (r *Route) direct() bool { return r.Connector == cypherlink.ParticipantID{} }
 
 func (r *Route) appendWire(w *wire.Writer) {
 	w.Fixed(r.Payee[:])

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
@@ -53,6 +54,12 @@ func everyEvent(tb testing.TB, n *network) []Event {
 		Offered{o.quote},
 		Taken{proof.Terms},
 		Bound{proof},
+		Held{},
+		Laned{Stage: Void, Channel: channels.ID{1}, Slot: channels.Slot{Gen: 2, Seq: 3}, Update: cypherlink.Hash{4}},
+		Booked{EnteredRefuse},
+		Credited{},
+		Returning{proof.Terms.UETR},
+		Returned{},
 	}
 	events := make([]Event, len(facts))
 	for i, f := range facts {
@@ -83,12 +90,13 @@ func TestEventsHaveOneForm(t *testing.T) {
 			t.Errorf("%s with a byte more: %v", KindName(e.Fact), err)
 		}
 	}
-	if len(kinds) != int(kindBound) {
-		t.Errorf("%d of %d kinds", len(kinds), kindBound)
+	if len(kinds) != int(kindReturned) {
+		t.Errorf("%d of %d kinds", len(kinds), kindReturned)
 	}
 	for kind := range uint8(255) {
 		_, err := DecodeEvent(append(make([]byte, 8), kind), n.genesis)
-		if err == nil && kind != kindRelayed {
+		empty := kind == kindRelayed || kind == kindHeld || kind == kindCredited || kind == kindReturned
+		if err == nil && !empty {
 			t.Errorf("kind %d without content", kind)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -25,7 +26,7 @@ var ErrOptions = errors.New("payment: unusable options")
 // callsAtOnce bounds the calls that a Connect has out at one time.
 const callsAtOnce = 256
 
-// Options make a Connect. Every field but Changed is needed.
+// Options make a Connect. Every field but Changed and Channels is needed.
 type Options struct {
 	Bank  *Bank
 	Store *store.Store
@@ -36,12 +37,26 @@ type Options struct {
 	Cosigner  terms.Signer
 	Peers     Peers
 	Customers Customers
+	// ChannelOptions are needed if the bank pays assets over channels (Bank.Direct).
+	ChannelOptions
 	// Random is a cryptographic source.
 	Random io.Reader
 	// Changed is told of each payment after each durable change; nil if nobody is. It must
 	// not block.
 	Changed func(*Payment)
 	Log     *slog.Logger
+}
+
+// ChannelOptions are what a bank's channels work with.
+type ChannelOptions struct {
+	Chain       Chain
+	Committee   Committee
+	LaneSigner  LaneSigner
+	JointSigner JointSigner
+	Books       Books
+	// Restored says that the store is a copy of an older one: nothing is signed in a lane before its
+	// generation has ended (L10).
+	Restored bool
 }
 
 // Connect is a bank's side of payments as a process: it takes instructions, drives its outgoing
@@ -66,7 +81,13 @@ type Connect struct {
 	byTerms   map[cypherlink.Hash]*live
 	byCustody map[ledger.CustodyID]*live
 	byUETR    map[cypherlink.UETR]*live
+	tellers   map[channels.ID]*teller
 	fatal     chan error
+
+	// session is this start's number; it is set before tellers run. actions counts what this start
+	// has signed for the chain.
+	session uint64
+	actions atomic.Uint64
 }
 
 // NewConnect refuses with ErrOptions or ErrBank what cannot work.
@@ -81,11 +102,15 @@ func NewConnect(o Options) (*Connect, error) {
 	if o.Identity.ID() != o.Bank.ID {
 		return nil, fmt.Errorf("identity of %s, bank %s: %w", o.Identity.ID(), o.Bank.ID, ErrOptions)
 	}
+	if h := o.ChannelOptions; len(o.Bank.Direct) > 0 && (h.Chain == nil || h.Committee == nil ||
+		h.LaneSigner == nil || h.JointSigner == nil || h.Books == nil) {
+		return nil, fmt.Errorf("a part of the channels is missing: %w", ErrOptions)
+	}
 	c := &Connect{
 		Options: o, calls: make(chan struct{}, callsAtOnce), fatal: make(chan error, 1),
 		started: make(chan struct{}), byTerms: map[cypherlink.Hash]*live{},
 		byCustody: map[ledger.CustodyID]*live{},
-		byUETR:    map[cypherlink.UETR]*live{},
+		byUETR:    map[cypherlink.UETR]*live{}, tellers: map[channels.ID]*teller{},
 	}
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
 		Role: "payer", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
@@ -147,8 +172,17 @@ func (c *Connect) run(ctx context.Context) error {
 			return nil
 		}
 	})
+	var inChannels []*live
 	for _, l := range open {
-		c.start(l)
+		if l.machine != nil && l.machine.InChannel() {
+			inChannels = append(inChannels, l)
+			c.know(l)
+		} else {
+			c.start(l)
+		}
+	}
+	if len(c.Bank.Direct) > 0 {
+		group.Go(func() error { return c.keepChannels(ctx, inChannels) })
 	}
 	close(c.started)
 	return group.Wait()
@@ -179,21 +213,50 @@ func (c *Connect) start(l *live) {
 		return
 	}
 	c.byUETR[l.uetr] = l
+	c.spawn(ctx, l)
+}
+
+// know makes a payment findable that has no goroutine, since the teller of its channel has it.
+func (c *Connect) know(l *live) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byUETR[l.uetr] = l
+}
+
+// resume gives a payment its goroutine back after it has left its channel.
+func (c *Connect) resume(l *live) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ctx := c.running; ctx != nil && ctx.Err() == nil {
+		c.spawn(ctx, l)
+	}
+}
+
+// spawn starts the goroutine of a payment; c.mu is held.
+func (c *Connect) spawn(ctx context.Context, l *live) {
 	c.tasks.Go(func() {
-		defer c.dismiss(l)
 		var err error
+		entered := false
 		if l.machine != nil {
-			err = c.drive(ctx, l)
+			entered, err = c.drive(ctx, l)
 		} else {
 			err = c.attend(ctx, l)
 		}
+		if !entered {
+			c.dismiss(l)
+		}
 		if err != nil && ctx.Err() == nil {
-			select {
-			case c.fatal <- fmt.Errorf("payment %s: %w", l.uetr, err):
-			default:
-			}
+			c.fail(fmt.Errorf("payment %s: %w", l.uetr, err))
 		}
 	})
+}
+
+// fail ends Run with an error.
+func (c *Connect) fail(err error) {
+	select {
+	case c.fatal <- err:
+	default:
+	}
 }
 
 // enlist makes a payment findable by its terms and, where it witnesses them, its custodies.

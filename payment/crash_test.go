@@ -252,7 +252,10 @@ func TestTheCursorStaysBehindWhatIsStored(t *testing.T) {
 	ids, _ := s.out.Custodies()
 	c.enlist(l, proof.Terms.Hash(), ids[:]...)
 	driven := make(chan error, 1)
-	go func() { driven <- c.drive(t.Context(), l) }()
+	go func() {
+		_, err := c.drive(t.Context(), l)
+		driven <- err
+	}()
 	reader := &witness{connect: c, topic: "witness/de"}
 	err := reader.see(t.Context(), ledger.Event{Cursor: witnessLag, Receipt: ledger.Receipt{
 		Ledger: "de", Sequence: 1, TimeMS: sceneStart * 1000,

@@ -13,6 +13,10 @@ import (
 // decide is what follows from the state and the time alone: that the payment took too long, or
 // how one ended of which both custodies are over.
 func (o *Outgoing) decide(now time.Time) []Fact {
+	if o.direct() && o.status == StatusApproved && now.Unix() >= o.drafted.Terms.Legs[terms.Source].Expiry {
+		return []Fact{Ended{StatusExpired, refuse(
+			CodeLate, "TM01", "the money was not set aside before the terms expired", nil)}}
+	}
 	if deadline, ok := o.deadline(); ok && !now.Before(deadline) {
 		return []Fact{Ended{StatusRejected, silence(o.open()[0])}}
 	}
@@ -50,7 +54,7 @@ func silence(q Question) *cypherlink.Error {
 		e.Reason, e.Message = "AB05", "the terms were not signed in time"
 	case QuestionVerdicts:
 		e.Reason, e.Message = "AB01", "the asset's validators did not answer in time"
-	case QuestionPayer, QuestionLookUp, questionLast:
+	case QuestionPayer, QuestionHold, QuestionBook, QuestionReturn, QuestionLookUp, questionLast:
 		e.Reason, e.Message = "AB11", "the payment was not begun in time"
 	}
 	return e
@@ -111,7 +115,7 @@ func (o *Outgoing) task(q Question) Task {
 	case QuestionSetup:
 		return AskSetup{o.route.Payee, &Setup{
 			UETR: o.instructed.Instruction.UETR, Asset: o.route.Destination, Amount: o.route.Amount,
-			Disclosure: o.disclosure,
+			Returns: o.instructed.Instruction.Returns, Disclosure: o.disclosure,
 		}}
 	case QuestionQuote:
 		return AskQuote{o.route.Connector, &QuoteRequest{
@@ -129,6 +133,12 @@ func (o *Outgoing) task(q Question) Task {
 		}}
 	case QuestionPayer:
 		return BeginPayer{o.proof.Terms, o.drafted.Packet, o.verdicts[terms.Source]}
+	case QuestionHold:
+		return Hold{o.posting()}
+	case QuestionBook:
+		return Book{o.entry(), o.posting()}
+	case QuestionReturn:
+		return AwaitReturn{o.lane.returning}
 	case QuestionLookUp, questionLast:
 	}
 	leg := uint8(q - QuestionLookUp)

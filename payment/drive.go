@@ -22,6 +22,10 @@ type live struct {
 	machine  *Outgoing
 	sequence int64
 	first    Effects
+	// told: the debtor's bank knows which payment brings an incoming one back.
+	told bool
+	// waits is why a payment is not written into its channel yet; the channel's teller has it.
+	waits error
 	// proof is that of an incoming payment that was taken up after a start.
 	proof *terms.Proof
 	// terms and custodies are the keys under which the payment is enlisted; under Connect.mu.
@@ -116,34 +120,40 @@ func (l *live) wait(ctx context.Context, at time.Time) (notes []note, ok bool) {
 
 // drive is the goroutine of an outgoing payment: it tells the machine what comes, stores what the
 // machine says, and then does what it wants. It ends with the payment, with ctx, or with the
-// store.
-func (c *Connect) drive(ctx context.Context, l *live) error {
+// store; and when a channel's teller has the payment: then entered is true.
+func (c *Connect) drive(ctx context.Context, l *live) (entered bool, err error) {
 	running := map[Question]bool{}
 	effects := l.first
 	for {
 		c.carryOut(ctx, l, effects, running)
 		if l.machine.Over() {
-			return nil
+			return false, nil
 		}
 		notes, ok := l.wait(ctx, effects.WakeAt)
 		if !ok {
-			return nil
+			return false, nil
 		}
 		var inputs []Input
 		for _, n := range notes {
 			inputs = append(inputs, n.inputs...)
 			delete(running, n.answers)
 		}
-		var err error
 		effects, err = c.advance(ctx, l, append(inputs, Tick{}))
+		if err == nil && l.machine.InChannel() {
+			l.first = Effects{}
+			if entered = c.enter(l); !entered {
+				effects, err = c.advance(ctx, l, []Input{NotInLane{refuse(
+					CodeNoChannel, "AG03", "there is no open channel with the creditor's bank", nil)}})
+			}
+		}
 		if err != nil {
 			c.failed.Store(true)
 		}
 		for _, n := range notes {
 			n.end()
 		}
-		if err != nil {
-			return err
+		if err != nil || entered {
+			return entered, err
 		}
 	}
 }
@@ -183,15 +193,20 @@ func (c *Connect) append(ctx context.Context, l *live, events []Event) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	l.sequence += int64(len(events))
-	if custodies, ok := l.machine.Custodies(); ok && len(l.custodies) == 0 {
+	if custodies, ok := l.machine.Custodies(); ok && len(l.custodies) == 0 && !l.machine.direct() {
 		c.enlist(l, l.machine.drafted.Terms.Hash(), custodies[:]...)
 	}
+	c.shows(l)
+	return nil
+}
+
+// shows publishes how an outgoing payment stands, after what it says is durable.
+func (c *Connect) shows(l *live) {
 	now := l.machine.payment()
 	l.shown.Store(now)
 	if c.Changed != nil {
 		c.Changed(now)
 	}
-	return nil
 }
 
 // carryOut begins the tasks of a durable step, but for those that run.

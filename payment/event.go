@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ilp"
 	"github.com/cypherlink/cypherlink/kyc"
@@ -83,6 +84,65 @@ type (
 	}
 )
 
+// The facts of a payment over a channel, at both banks unless said.
+type (
+	// Held says that the money stands aside on the customer's account (Outgoing).
+	Held struct{}
+	// Laned says how far the payment has come in the channel, and in which update.
+	Laned struct {
+		Stage   Stage
+		Channel channels.ID
+		Slot    channels.Slot
+		Update  cypherlink.Hash
+	}
+	// Booked says what the bank's own books have done with it.
+	Booked struct{ Entry Entered }
+	// Credited says that the creditor's bank has credited its customer, and both banks know.
+	Credited struct{}
+	// Returning says that the creditor's account did not take the money, and which payment brings it
+	// back.
+	Returning struct{ By cypherlink.UETR }
+	// Returned says that it is back.
+	Returned struct{}
+)
+
+// Stage is how far a payment has come in a channel.
+type Stage uint8
+
+// The stages.
+const (
+	// Signed: the payer's signature is durable, and leaves. There is no way back.
+	Signed Stage = iota + 1
+	// Doubtful: suspended and unbound, as the chain decides.
+	Doubtful
+	// Binding: the update binds both banks.
+	Binding
+	// Anchored: the update is in a final block.
+	Anchored
+	// Void: the update's generation ended without it.
+	Void
+)
+
+var stageNames = [...]string{"signed", "doubtful", "binding", "anchored", "void"}
+
+// String is the stage's name.
+func (s Stage) String() string { return stageNames[s-1] }
+
+// Entered is what a bank's own books did.
+type Entered uint8
+
+// The entries.
+const (
+	EnteredPost Entered = iota + 1
+	EnteredRelease
+	EnteredRefuse
+)
+
+var enteredNames = [...]string{"posted", "released", "refused"}
+
+// String is the entry's name.
+func (e Entered) String() string { return enteredNames[e-1] }
+
 // The facts of an Incoming.
 type (
 	// Announced begins an Incoming: who asked for what, and what this bank answered.
@@ -126,6 +186,12 @@ const (
 	kindOffered    uint8 = 15
 	kindTaken      uint8 = 16
 	kindBound      uint8 = 17
+	kindHeld       uint8 = 18
+	kindLaned      uint8 = 19
+	kindBooked     uint8 = 20
+	kindCredited   uint8 = 21
+	kindReturning  uint8 = 22
+	kindReturned   uint8 = 23
 )
 
 func (Instructed) kind() uint8 { return kindInstructed }
@@ -145,6 +211,12 @@ func (Promised) kind() uint8   { return kindPromised }
 func (Offered) kind() uint8    { return kindOffered }
 func (Taken) kind() uint8      { return kindTaken }
 func (Bound) kind() uint8      { return kindBound }
+func (Held) kind() uint8       { return kindHeld }
+func (Laned) kind() uint8      { return kindLaned }
+func (Booked) kind() uint8     { return kindBooked }
+func (Credited) kind() uint8   { return kindCredited }
+func (Returning) kind() uint8  { return kindReturning }
+func (Returned) kind() uint8   { return kindReturned }
 
 // KindName is the name under which an event is stored and shown.
 func KindName(f Fact) string {
@@ -183,6 +255,18 @@ func KindName(f Fact) string {
 		return "taken"
 	case Bound:
 		return "bound"
+	case Held:
+		return "held"
+	case Laned:
+		return "laned"
+	case Booked:
+		return "booked"
+	case Credited:
+		return "credited"
+	case Returning:
+		return "returning"
+	case Returned:
+		return "returned"
 	}
 	return fmt.Sprintf("kind%d", f.kind())
 }

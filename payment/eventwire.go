@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -72,6 +73,18 @@ func appendFact(w *wire.Writer, f Fact) {
 		w.Var(f.Terms.Encode())
 	case Bound:
 		appendProof(w, f.Proof)
+	case Held:
+	case Laned:
+		w.U8(uint8(f.Stage))
+		w.Fixed(f.Channel[:])
+		w.U32(f.Slot.Gen)
+		w.U32(f.Slot.Seq)
+		w.Fixed(f.Update[:])
+	case Booked:
+		w.U8(uint8(f.Entry))
+	case Credited, Returned:
+	case Returning:
+		f.By.AppendWire(w)
 	}
 }
 
@@ -138,6 +151,36 @@ func readFact(r *wire.Reader, kind uint8, keys validator.Keys) Fact {
 		return Taken{readTerms(r)}
 	case kindBound:
 		return Bound{readProof(r)}
+	default:
+		return readChannelFact(r, kind)
+	}
+}
+
+func readChannelFact(r *wire.Reader, kind uint8) Fact {
+	switch kind {
+	case kindHeld:
+		return Held{}
+	case kindLaned:
+		f := Laned{Stage: Stage(r.U8())}
+		r.Fixed(f.Channel[:])
+		f.Slot = channels.Slot{Gen: r.U32(), Seq: r.U32()}
+		r.Fixed(f.Update[:])
+		if f.Stage < Signed || f.Stage > Void {
+			r.Fail(fmt.Errorf("stage %d: %w", f.Stage, ErrEvent))
+		}
+		return f
+	case kindBooked:
+		f := Booked{Entered(r.U8())}
+		if f.Entry < EnteredPost || f.Entry > EnteredRefuse {
+			r.Fail(fmt.Errorf("entry %d: %w", f.Entry, ErrEvent))
+		}
+		return f
+	case kindCredited:
+		return Credited{}
+	case kindReturning:
+		return Returning{cypherlink.ReadUETR(r)}
+	case kindReturned:
+		return Returned{}
 	}
 	r.Fail(fmt.Errorf("kind %d: %w", kind, ErrEvent))
 	return nil

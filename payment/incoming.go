@@ -3,6 +3,7 @@ package payment
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -31,6 +32,7 @@ type incoming struct {
 	verdicts  []validator.Signed
 	moved     *Moved
 	ended     *Ended
+	lane      laned
 }
 
 // NewIncoming restores an Incoming from its log, which is empty for a new one.
@@ -48,7 +50,12 @@ func NewIncoming(bank *Bank, log []Event) (*Incoming, error) {
 func (m *Incoming) Status() Status { return m.status }
 
 // Over tells whether nothing can change any more.
-func (m *Incoming) Over() bool { return m.status.Final() }
+func (m *Incoming) Over() bool {
+	if m.direct() {
+		return m.overDirect()
+	}
+	return m.status.Final()
+}
 
 // SetupAnswer is the answer to the Ask that was accepted.
 func (m *Incoming) SetupAnswer() (*SetupAnswer, error) {
@@ -91,6 +98,9 @@ func (m *incoming) apply(e Event) error {
 		m.announced, m.since, to = &f, moment(e.At), StatusNegotiating
 	case Promised:
 		m.promised = f.Terms
+		if m.direct() {
+			to = StatusAgreed // this bank has signed; what the payer signs in the lane names the terms
+		}
 	case Agreed:
 		m.proof, to = f.Proof, StatusAgreed
 	case Judged:
@@ -99,8 +109,10 @@ func (m *incoming) apply(e Event) error {
 		m.moved, to = &f, movedTo(f.Outcome, to)
 	case Ended:
 		m.ended, to = &f, f.Status
+	case Laned, Booked, Credited, Returning, Returned:
+		to = m.lane.apply(f, to)
 	case Instructed, Routed, Disclosed, Addressed, Quoted, Drafted, Relayed, Witnessed,
-		Offered, Taken, Bound:
+		Offered, Taken, Bound, Held:
 		return fmt.Errorf("%s in the log of an incoming payment: %w", KindName(f), ErrEvent)
 	}
 	if to != m.status && !m.status.leadsTo(to) {
@@ -159,7 +171,9 @@ func (m *Incoming) take(now time.Time, in Input) ([]Fact, *cypherlink.Error, err
 		}
 	case Tick:
 		return m.late(now), nil, nil
-	case Instruct, GotSetup, GotQuote, GotProof, GotRelay, GotPayer, Refused, Seen, Ask, Issue:
+	case InLane, GotBooked, GotCredited, GotReturning, GotReturned:
+		return m.overChannel(in), nil, nil
+	case GotHold, NotInLane, Instruct, GotSetup, GotQuote, GotProof, GotRelay, GotPayer, Refused, Seen, Ask, Issue:
 		return nil, nil, fmt.Errorf("%T: %w", in, errInput)
 	}
 	return nil, nil, nil
@@ -208,10 +222,10 @@ func (m *Incoming) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error
 		return nil, refuse(CodeUETR, "DU03", "other terms of this payment are signed", nil)
 	case m.status != StatusNegotiating:
 		return nil, refuse(CodeOver, "TM01", "the payment has ended", nil)
-	case len(t.Legs) != 2:
-		return nil, refuse(CodeTerms, "AG03", "the payment does not cross ledgers", nil)
+	case len(t.Legs) == 1 && !slices.Contains(m.bank.Direct, t.Legs[terms.Source].Asset):
+		return nil, refuse(CodeTerms, "AG03", "this bank is not paid in the asset over channels", nil)
 	}
-	leg := t.Legs[terms.Destination]
+	leg := t.Legs[len(t.Legs)-1]
 	file, err := m.file()
 	switch {
 	case err != nil:
@@ -222,7 +236,8 @@ func (m *Incoming) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error
 		return nil, refuse(CodeTerms, "AC01", "the account is not the one that was given", nil)
 	case t.KYC != file.Root():
 		return nil, refuse(CodeTerms, "NARR", "the parties' data are not the disclosed ones", nil)
-	case !time.Unix(leg.Expiry, 0).Add(-m.bank.Margins.ConfirmWindow).After(now):
+	case len(t.Legs) == 1 && !time.Unix(leg.Expiry, 0).After(now),
+		len(t.Legs) == 2 && !time.Unix(leg.Expiry, 0).Add(-m.bank.Margins.ConfirmWindow).After(now):
 		return nil, refuse(CodeTerms, "TM01", "the terms leave no time to confirm", nil)
 	}
 	return []Fact{Promised{t}}, nil
@@ -268,6 +283,8 @@ func (m *Incoming) late(now time.Time) []Fact {
 // has signed some, since until then their proof may come.
 func (m *Incoming) deadline() (at time.Time, ok bool) {
 	switch {
+	case m.direct():
+		return m.deadlineDirect()
 	case m.status != StatusNegotiating:
 		return time.Time{}, false
 	case m.promised != nil:

@@ -24,6 +24,9 @@ const (
 type Instruction struct {
 	UETR       cypherlink.UETR
 	EndToEndID string
+	// Returns is the payment that this one brings back, by the bank's own order; zero for every
+	// payment of a customer.
+	Returns cypherlink.UETR
 	// Original names the pacs.008 and its transaction, for the answer to it; zero for JSON.
 	Original iso20022.OriginalMessage
 	// InstructionID and TransactionID are InstrId and TxId of a pacs.008.
@@ -196,6 +199,7 @@ func (i *Instruction) digest() cypherlink.Hash {
 
 func (i *Instruction) appendWire(w *wire.Writer) {
 	w.Fixed(i.UETR[:])
+	w.Fixed(i.Returns[:])
 	for _, s := range []string{
 		i.EndToEndID, i.Original.MessageID, i.Original.Definition, i.InstructionID, i.TransactionID,
 	} {
@@ -226,6 +230,7 @@ func (i *Instruction) appendWire(w *wire.Writer) {
 func readInstruction(r *wire.Reader) *Instruction {
 	var i Instruction
 	r.Fixed(i.UETR[:])
+	r.Fixed(i.Returns[:])
 	for _, s := range []*string{
 		&i.EndToEndID, &i.Original.MessageID, &i.Original.Definition, &i.InstructionID, &i.TransactionID,
 	} {

@@ -36,6 +36,9 @@ const (
 	// KindEndorse asks a Validator to sign a lane's update: EndorseRequest, answered by its Ed25519
 	// signature, 64 bytes.
 	KindEndorse uint8 = 8
+	// KindCredit tells the bank that pays over a channel what became of the creditor's credit: a
+	// Credit, answered by nothing.
+	KindCredit uint8 = 10
 	// KindJoin asks a Validator, or for opening a channel the other bank, to sign a joint action:
 	// JoinRequest, answered by its BLS signature, 48 bytes.
 	KindJoin uint8 = 9
@@ -50,6 +53,8 @@ type Setup struct {
 	// Asset and Amount are what is to arrive.
 	Asset  cypherlink.Asset
 	Amount cypherlink.Amount
+	// Returns is the payment that this one brings back, zero if it is none such.
+	Returns cypherlink.UETR
 	// Disclosure tells about the parties; the creditor's account is in it.
 	Disclosure *kyc.Disclosure
 }
@@ -63,6 +68,29 @@ type SetupAnswer struct {
 	Account cypherlink.Account
 	// Answer completes the parties' file, whose root is the KYC commitment of the terms.
 	Answer kyc.Answer
+}
+
+// Credit says that the creditor's bank has credited its customer, or which payment brings the money
+// back: zero if none does.
+type Credit struct {
+	UETR, Returns cypherlink.UETR
+}
+
+// Encode is the canonical form.
+func (c *Credit) Encode() []byte {
+	w := wire.NewWriter(32)
+	w.Fixed(c.UETR[:])
+	w.Fixed(c.Returns[:])
+	return w.Bytes()
+}
+
+// DecodeCredit takes exactly the form of Encode; otherwise ErrMessage.
+func DecodeCredit(raw []byte) (*Credit, error) {
+	r := wire.NewReader(raw)
+	var c Credit
+	r.Fixed(c.UETR[:])
+	r.Fixed(c.Returns[:])
+	return &c, finish(r)
 }
 
 // QuoteRequest asks what it costs to deliver an amount.
@@ -113,11 +141,13 @@ func (s *Setup) appendWire(w *wire.Writer) {
 	w.Fixed(s.UETR[:])
 	s.Asset.AppendWire(w)
 	w.I64(int64(s.Amount))
+	w.Fixed(s.Returns[:])
 	w.Var(s.Disclosure.Encode())
 }
 
 func readSetup(r *wire.Reader) *Setup {
 	s := &Setup{UETR: cypherlink.ReadUETR(r), Asset: cypherlink.ReadAsset(r), Amount: readAmount(r)}
+	r.Fixed(s.Returns[:])
 	s.Disclosure = readDisclosure(r)
 	return s
 }

@@ -46,6 +46,7 @@ type outgoing struct {
 	// cannot change any more.
 	prepared, last [2]*ledger.Receipt
 	ended          *Ended
+	lane           laned
 }
 
 // NewOutgoing restores an Outgoing from its log, which is empty for a new one. Random is a
@@ -65,6 +66,9 @@ func (o *Outgoing) Status() Status { return o.status }
 
 // Over tells whether nothing can change any more, nor be added to the proof.
 func (o *Outgoing) Over() bool {
+	if o.direct() {
+		return o.overDirect()
+	}
 	if o.status != StatusSettled {
 		return o.status.Final()
 	}
@@ -121,6 +125,9 @@ func (o *outgoing) apply(e Event) error {
 			return fmt.Errorf("leg %d: %w", f.Leg, ErrEvent)
 		}
 		o.verdicts[f.Leg], o.judged[f.Leg], to = f.Verdicts, true, StatusValidating
+		if o.direct() {
+			to = StatusApproved // it has one leg
+		}
 	case Relayed:
 		to = StatusApproved
 	case Moved:
@@ -130,6 +137,8 @@ func (o *outgoing) apply(e Event) error {
 		o.witness(f.Receipt)
 	case Ended:
 		o.ended, to = &f, f.Status
+	case Held, Laned, Booked, Credited, Returning, Returned:
+		to = o.lane.apply(f, to)
 	case Announced, Promised, Offered, Taken, Bound:
 		return fmt.Errorf("%s in the log of an outgoing payment: %w", KindName(f), ErrEvent)
 	}
@@ -208,7 +217,7 @@ func (o *Outgoing) take(now time.Time, in Input) ([]Fact, error) {
 	}
 	switch in := in.(type) {
 	case GotSetup:
-		return o.addressed(in)
+		return o.addressed(now, in)
 	case GotQuote:
 		return o.quoted(now, in)
 	case GotProof:
@@ -227,6 +236,8 @@ func (o *Outgoing) take(now time.Time, in Input) ([]Fact, error) {
 		return o.seen(in.Receipt)
 	case Moves:
 		return o.moves(Moved(in)), nil
+	case GotHold, InLane, NotInLane, GotBooked, GotCredited, GotReturning, GotReturned:
+		return o.overChannel(in), nil
 	case Tick:
 	case Instruct, Ask, Propose, Present, Issue:
 		return nil, fmt.Errorf("%T: %w", in, errInput)
@@ -262,7 +273,7 @@ func complianceRefusal(reason string) *cypherlink.Error {
 	return refuse(CodeCompliance, reason, "the payment does not meet a bank's requirements", nil)
 }
 
-func (o *Outgoing) addressed(in GotSetup) ([]Fact, error) {
+func (o *Outgoing) addressed(now time.Time, in GotSetup) ([]Fact, error) {
 	if o.setup != nil {
 		return nil, nil
 	}
@@ -276,7 +287,12 @@ func (o *Outgoing) addressed(in GotSetup) ([]Fact, error) {
 	if _, err := kyc.NewFile(o.disclosure, &a.Answer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMessage, err)
 	}
-	return []Fact{Addressed{a}}, nil
+	facts := []Fact{Addressed{a}}
+	if !o.direct() {
+		return facts, nil
+	}
+	drafted, err := o.draftDirect(now, a)
+	return append(facts, *drafted), err
 }
 
 // quoted checks the quote and draws up the terms on it.
@@ -396,7 +412,7 @@ func (o *Outgoing) moves(in Moved) []Fact {
 
 // refused ends the payment, if the question was still open.
 func (o *Outgoing) refused(in Refused) []Fact {
-	lateNo := in.Question >= QuestionLookUp || in.Question == QuestionPayer && o.moved != nil
+	lateNo := in.Question >= QuestionBook || in.Question == QuestionPayer && o.moved != nil
 	if lateNo || !slices.Contains(o.open(), in.Question) {
 		return nil
 	}
@@ -405,12 +421,15 @@ func (o *Outgoing) refused(in Refused) []Fact {
 
 // open are the questions that the present state asks.
 func (o *Outgoing) open() []Question {
+	if o.direct() {
+		return o.openDirect()
+	}
 	switch o.status {
 	case StatusNegotiating:
 		switch {
 		case o.setup == nil:
 			return []Question{QuestionSetup}
-		case o.quote == nil:
+		case o.quote == nil && !o.direct():
 			return []Question{QuestionQuote}
 		}
 		return []Question{QuestionTerms}

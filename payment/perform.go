@@ -24,8 +24,8 @@ func (c *Connect) perform(ctx context.Context, l *live, t Task) []Input {
 	}
 	call := ctx
 	switch t.(type) {
-	case Agree, BeginPayer: // within this process, which answers in time
-	case AskSetup, AskQuote, Judge, Certify, BeginRelay, LookUp:
+	case Agree, BeginPayer, AwaitReturn: // within this process, which answers in time
+	case Hold, Book, AskSetup, AskQuote, Judge, Certify, BeginRelay, LookUp:
 		var cancel context.CancelFunc
 		call, cancel = context.WithTimeout(ctx, callPatience*c.Bank.Patience.Resend)
 		defer cancel()
@@ -83,6 +83,16 @@ func (c *Connect) try(ctx context.Context, t Task) ([]Input, error) {
 		return c.beginPayer(ctx, t)
 	case LookUp:
 		return c.lookUp(ctx, t)
+	case Hold:
+		return []Input{GotHold{}}, c.Books.Hold(ctx, t.Posting)
+	case Book:
+		return []Input{GotBooked{t.Entry}}, c.enterBooks(ctx, t)
+	case AwaitReturn:
+		p, err := c.Payment(ctx, t.By)
+		if err != nil || !p.Status.credited() {
+			return nil, err
+		}
+		return []Input{GotReturned{}}, nil
 	}
 	return nil, fmt.Errorf("%T: %w", t, errInput)
 }

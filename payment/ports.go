@@ -4,8 +4,11 @@ import (
 	"context"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/kyc"
 )
 
@@ -57,6 +60,37 @@ type Posting struct {
 	Money   Money
 	// Channel is where the money moves between the banks.
 	Channel channels.ID
+}
+
+// Chain is the committee chain as the bank's own follower has verified and stored it.
+type Chain interface {
+	// View is a channel after the last final block, with the preimages of those conditions that are
+	// revealed by then; Fresh is for whoever has a clock. An unknown channel is state.ErrUnknown.
+	View(id channels.ID, conditions []cypherlink.Condition) (channels.View, error)
+	// Channels are all channels, also closed ones.
+	Channels() ([]*channels.Channel, error)
+	// Registry is who may speak.
+	Registry() chain.Roll
+	// Changed is closed when there is a later final block.
+	Changed() <-chan struct{}
+}
+
+// Committee takes transactions.
+type Committee interface {
+	// HandIn hands a transaction to the members, again and again, until done or until so many of them
+	// refuse it that one of them is honest: then a *cypherlink.Error. Done is asked after each final
+	// block of the bank's own follower.
+	HandIn(ctx context.Context, body state.Body, done func() (bool, error)) error
+}
+
+// LaneSigner is the bank's Ed25519 key for what binds it: the caller has made the frame's slot durable.
+type LaneSigner interface {
+	SignRecorded(f cosi.Frame) ([64]byte, error)
+}
+
+// JointSigner is the bank's BLS key for what binds it, as LaneSigner.
+type JointSigner interface {
+	SignRecorded(f cosi.Frame) (cosi.Signature, error)
 }
 
 // Prices is what a connector asks at present.

@@ -28,6 +28,16 @@ func (c *Connect) Serve(
 	case KindCertify:
 		return c.certify(ctx, from, body)
 	}
+	if len(c.Bank.Direct) > 0 {
+		switch kind {
+		case KindLane:
+			return nil, c.talked(from, body)
+		case KindJoin:
+			return c.agreeToOpen(ctx, from, body)
+		case KindCredit:
+			return nil, c.credited(ctx, from, body)
+		}
+	}
 	return nil, fmt.Errorf("call of kind %d: %w", kind, ErrMessage)
 }
 
@@ -206,11 +216,12 @@ func (c *Connect) takeUp(tx *store.Tx, uetr cypherlink.UETR, in Input) (*Incomin
 	if err != nil {
 		return nil, Effects{}, err
 	}
+	was := len(log) > 0 && !m.Over()
 	e, err := m.Step(time.Now(), in)
 	if err != nil {
 		return nil, Effects{}, err
 	}
-	return m, e, keep(tx, streamOf(uetr), len(log), m, e)
+	return m, e, keep(tx, streamOf(uetr), len(log), was, m, e)
 }
 
 // incoming takes up one payment in a commit of its own.
@@ -252,7 +263,7 @@ func (c *Connect) rouse(uetr cypherlink.UETR, wake time.Time) {
 }
 
 // attend is the goroutine of an incoming payment: it tells it the time, and what its machine on
-// the ledgers says.
+// the ledgers says; and it books what came over a channel.
 func (c *Connect) attend(ctx context.Context, l *live) error {
 	wake := l.first.WakeAt
 	if l.proof != nil { // taken up again after a start
@@ -273,10 +284,18 @@ func (c *Connect) attend(ctx context.Context, l *live) error {
 		if err != nil {
 			return err
 		}
+		again := time.Time{}
+		if m.direct() {
+			if m, again, err = c.book(ctx, l, m); err != nil {
+				return err
+			}
+		}
 		if m.Over() {
 			return nil
 		}
-		wake, _ = m.deadline()
+		if wake, _ = m.deadline(); !again.IsZero() {
+			wake = again
+		}
 	}
 }
 
@@ -289,12 +308,14 @@ func newest(notes []note, wake time.Time) (Input, time.Time) {
 	var in Input
 	furthest := connector.Pending
 	for _, n := range notes {
-		if n.wake != nil {
+		if n.wake != nil && !n.wake.IsZero() { // a wake too many is harmless
 			wake = *n.wake
 		}
 		for _, told := range n.inputs {
 			if moves, ok := told.(Moves); ok && moves.Outcome >= furthest {
 				in, furthest = moves, moves.Outcome
+			} else if in == nil && !ok {
+				in = told
 			}
 		}
 	}

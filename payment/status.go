@@ -24,14 +24,38 @@ const (
 	StatusValidating Status = "VALIDATING"
 	// StatusApproved: all verdicts that the two assets ask for are there; from here on nobody cancels.
 	StatusApproved Status = "APPROVED"
-	// StatusReserved: the bank's own custody is final.
+	// StatusReserved: the bank's own custody is final; over a channel, the money stands aside on the
+	// customer's account.
 	StatusReserved Status = "RESERVED"
-	// StatusSettled: both custodies are confirmed and final; for the paid bank, its own.
+	// StatusSettled: both custodies are confirmed and final; for the paid bank, its own. Over a
+	// channel, the update is anchored in a final block.
 	StatusSettled Status = "SETTLED"
 	// StatusRejected: refused, for the reason that goes with it; nothing moved.
 	StatusRejected Status = "REJECTED"
-	// StatusExpired: not completed in time; what was in custody is back.
+	// StatusExpired: not completed in time; what was in custody or held is back.
 	StatusExpired Status = "EXPIRED"
+)
+
+// The statuses that a payment has over a channel alone, in the order of its life.
+const (
+	// StatusSigned1: the payer's signature is durable and leaves: it cannot be cancelled any more.
+	StatusSigned1 Status = "SIGNED_1"
+	// StatusInDoubt: suspended and unbound: the chain decides until a deadline.
+	StatusInDoubt Status = "IN_DOUBT"
+	// StatusSigned2: bound: both banks are held to it, so it will settle.
+	StatusSigned2 Status = "SIGNED_2"
+	// StatusPosted: settled, and booked in this bank's own books.
+	StatusPosted Status = "POSTED"
+	// StatusCompleted: the creditor's bank has credited its customer, and the debtor's knows.
+	StatusCompleted Status = "COMPLETED"
+	// StatusAborted: the channel's generation ended without the update: it never was paid, and the
+	// customer has the money back. The only end but settlement after SIGNED_1.
+	StatusAborted Status = "ABORTED"
+	// StatusReturnPending: settled, but the creditor's account did not take it: a payment of its own
+	// brings it back.
+	StatusReturnPending Status = "RETURN_PENDING"
+	// StatusReturned: it is back.
+	StatusReturned Status = "RETURNED"
 )
 
 // ISO is the status of a pacs.002.
@@ -41,25 +65,39 @@ func (s Status) ISO() iso20022.Status {
 		return iso20022.Received
 	case StatusChecked:
 		return iso20022.AcceptedTechnical
-	case StatusNegotiating, StatusValidating:
+	case StatusNegotiating, StatusValidating, StatusInDoubt:
 		return iso20022.Pending
 	case StatusAgreed, StatusApproved:
 		return iso20022.AcceptedCustomer
 	case StatusReserved:
 		return iso20022.AcceptedFunds
-	case StatusSettled:
+	case StatusSigned1, StatusSigned2, StatusReturnPending:
+		return iso20022.AcceptedSettling
+	case StatusSettled, StatusPosted:
 		return iso20022.SettlementCompleted
-	case StatusRejected, StatusExpired:
+	case StatusCompleted, StatusReturned:
+		return iso20022.CreditorCompleted
+	case StatusRejected, StatusExpired, StatusAborted:
 		return iso20022.Rejected
 	}
 	return ""
 }
 
-// Final tells whether a payment never leaves the status.
-func (s Status) Final() bool { return s == StatusSettled || s == StatusRejected || s == StatusExpired }
+// Final tells whether the outcome of a payment stands. What may follow, over a channel, is how the
+// banks book it, and that what nobody expected any more goes back.
+func (s Status) Final() bool {
+	switch s {
+	case StatusSettled, StatusRejected, StatusExpired, StatusPosted, StatusCompleted, StatusAborted,
+		StatusReturnPending, StatusReturned:
+		return true
+	case StatusReceived, StatusChecked, StatusNegotiating, StatusAgreed, StatusValidating, StatusApproved,
+		StatusReserved, StatusSigned1, StatusInDoubt, StatusSigned2:
+	}
+	return false
+}
 
 // next lists the statuses that may follow. A payment may skip what it did not hear of in
-// between: a bank that was down finds its custody confirmed.
+// between: a bank that was down finds its custody confirmed, or its update anchored.
 func (s Status) next() []Status {
 	switch s {
 	case "":
@@ -73,14 +111,27 @@ func (s Status) next() []Status {
 	case StatusAgreed:
 		return []Status{
 			StatusValidating, StatusApproved, StatusReserved, StatusSettled, StatusRejected, StatusExpired,
+			StatusSigned2, StatusAborted,
 		}
 	case StatusValidating:
 		return []Status{StatusApproved, StatusRejected}
 	case StatusApproved:
 		return []Status{StatusReserved, StatusSettled, StatusRejected, StatusExpired}
 	case StatusReserved:
-		return []Status{StatusSettled, StatusRejected, StatusExpired}
-	case StatusSettled, StatusRejected, StatusExpired:
+		return []Status{StatusSettled, StatusRejected, StatusExpired, StatusSigned1}
+	case StatusSigned1, StatusInDoubt:
+		return []Status{StatusInDoubt, StatusSigned2, StatusSettled, StatusAborted}
+	case StatusSigned2:
+		return []Status{StatusSettled, StatusAborted}
+	case StatusSettled:
+		return []Status{StatusPosted, StatusReturnPending}
+	case StatusPosted:
+		return []Status{StatusCompleted, StatusReturnPending}
+	case StatusExpired: // a payment that was given up arrives all the same, and goes back
+		return []Status{StatusReturnPending}
+	case StatusReturnPending:
+		return []Status{StatusReturned}
+	case StatusRejected, StatusCompleted, StatusAborted, StatusReturned:
 	}
 	return nil
 }

@@ -40,6 +40,25 @@ type (
 		Question Question
 		Refusal  *cypherlink.Error
 	}
+	// GotHold answers Hold.
+	GotHold struct{}
+	// InLane says how far a payment, under those terms, has come in its channel. It goes to an
+	// Incoming too.
+	InLane struct {
+		Laned Laned
+		Terms cypherlink.Hash
+	}
+	// NotInLane says that the payment is not written into a channel, and will not be.
+	NotInLane struct{ Refusal *cypherlink.Error }
+	// GotBooked answers Book. It goes to an Incoming too.
+	GotBooked Booked
+	// GotCredited is the creditor's bank's word; for an Incoming, that the debtor's bank has it.
+	GotCredited Credited
+	// GotReturning is the creditor's bank's word that it sends the money back; for an Incoming, that
+	// this bank has begun to.
+	GotReturning Returning
+	// GotReturned says that the payment that brings the money back is done.
+	GotReturned Returned
 	// Seen is a final and verified receipt of one of the custodies, from a ledger's events or
 	// from a look-up.
 	Seen struct{ Receipt ledger.Receipt }
@@ -89,6 +108,13 @@ func (GotProof) input()    {}
 func (GotVerdicts) input() {}
 func (GotRelay) input()    {}
 func (GotPayer) input()    {}
+func (GotHold) input()     {}
+func (InLane) input()      {}
+func (NotInLane) input()   {}
+func (GotBooked) input()   {}
+func (GotCredited) input() {}
+func (GotReturning) input() {}
+func (GotReturned) input() {}
 func (Refused) input()     {}
 func (Seen) input()        {}
 func (Moves) input()       {}
@@ -124,6 +150,9 @@ const (
 	QuestionCertify  // the destination leg's
 	QuestionRelay
 	QuestionPayer
+	QuestionHold
+	QuestionBook
+	QuestionReturn
 	QuestionLookUp // one a leg
 	questionLast   = QuestionLookUp + 1
 )
@@ -169,6 +198,15 @@ type (
 		Packet   []byte
 		Verdicts []validator.Signed
 	}
+	// Hold sets the money aside on the customer's account.
+	Hold struct{ Posting Posting }
+	// Book has the bank's own books do what Entry says.
+	Book struct {
+		Entry   Entered
+		Posting Posting
+	}
+	// AwaitReturn looks whether the payment that brings the money back is done.
+	AwaitReturn struct{ By cypherlink.UETR }
 	// LookUp asks a ledger for the latest receipt of a custody.
 	LookUp struct {
 		Ledger  cypherlink.LedgerID
@@ -198,6 +236,15 @@ func (BeginRelay) Question() Question { return QuestionRelay }
 // Question is QuestionPayer.
 func (BeginPayer) Question() Question { return QuestionPayer }
 
+// Question is QuestionHold.
+func (Hold) Question() Question { return QuestionHold }
+
+// Question is QuestionBook.
+func (Book) Question() Question { return QuestionBook }
+
+// Question is QuestionReturn.
+func (AwaitReturn) Question() Question { return QuestionReturn }
+
 // Question is QuestionLookUp, or the one after it for the destination leg.
 func (l LookUp) Question() Question { return QuestionLookUp + Question(l.Leg) }
 
@@ -208,4 +255,7 @@ func (Judge) task()      {}
 func (Certify) task()    {}
 func (BeginRelay) task() {}
 func (BeginPayer) task() {}
+func (Hold) task()       {}
+func (Book) task()       {}
+func (AwaitReturn) task() {}
 func (LookUp) task()     {}

@@ -59,8 +59,9 @@ func closeStream(tx *store.Tx, stream string) error {
 	return err
 }
 
-// keep stores what a step of a machine of the store said, and keeps the list of open payments.
-func keep(tx *store.Tx, stream string, before int, m machine, e Effects) error {
+// keep stores what a step of a machine of the store said, and keeps the list of open payments: was
+// tells whether the payment was on it.
+func keep(tx *store.Tx, stream string, before int, was bool, m machine, e Effects) error {
 	if len(e.Persist) == 0 {
 		return nil
 	}
@@ -68,9 +69,9 @@ func keep(tx *store.Tx, stream string, before int, m machine, e Effects) error {
 		return err
 	}
 	switch {
-	case m.Over() && before > 0:
+	case m.Over() && was:
 		return closeStream(tx, stream)
-	case !m.Over() && before == 0:
+	case !m.Over() && !was:
 		return openStream(tx, stream)
 	}
 	return nil
@@ -86,6 +87,10 @@ func (c *Connect) restore(ctx context.Context) ([]*live, error) {
 			return err
 		}
 		c.table.epoch = epoch
+		if c.session, err = tx.Count(sessionRecord); err != nil {
+			return err
+		}
+		c.actions.Store(c.session << 32)
 		var streams []string
 		for row := range tx.Query(`SELECT stream FROM open_payments ORDER BY stream`) {
 			var s string
@@ -132,7 +137,7 @@ func (c *Connect) restoreOne(tx *store.Tx, stream string) (*live, error) {
 		return nil, err
 	}
 	l.sequence = int64(len(log))
-	if custodies, ok := l.machine.Custodies(); ok {
+	if custodies, ok := l.machine.Custodies(); ok && !l.machine.direct() {
 		c.enlist(l, l.machine.drafted.Terms.Hash(), custodies[:]...)
 	}
 	return l, nil

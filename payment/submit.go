@@ -172,7 +172,7 @@ func (s *submission) begin(tx *store.Tx, stream string) error {
 		return err
 	}
 	s.machine, s.log = m, s.effects.Persist
-	return keep(tx, stream, 0, m, s.effects)
+	return keep(tx, stream, 0, false, m, s.effects)
 }
 
 // Payment is where a payment stands, or CodeUnknown. The caller does not change it.

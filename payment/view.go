@@ -2,6 +2,7 @@ package payment
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -69,11 +70,12 @@ type Entry struct {
 // Evidence says where the proof of an event lies.
 type Evidence struct {
 	// Kind is instruction (the bytes received), terms (signed by all parties), verdict (signed
-	// by a Validator), block (of the committee's ledger) or record (signed by an operator).
+	// by a Validator), block (of the committee's ledger), record (signed by an operator) or update
+	// (of a channel's lane).
 	Kind string
 	// Ledger is that of a verdict, block or record, otherwise empty.
 	Ledger cypherlink.LedgerID
-	// Height is a block's, Sequence a record's; otherwise zero.
+	// Height is a block's, Sequence a record's or an update's; otherwise zero.
 	Height, Sequence uint64
 	// Hash identifies what Kind says.
 	Hash cypherlink.Hash
@@ -117,7 +119,7 @@ func view(bank *Bank, log []Event) (*Payment, []Entry, error) {
 }
 
 func actor(f Fact) string {
-	switch f.(type) {
+	switch f := f.(type) {
 	case Instructed, Routed, Disclosed, Drafted, Announced:
 		return "payer"
 	case Addressed, Promised:
@@ -130,7 +132,15 @@ func actor(f Fact) string {
 		return "validators"
 	case Moved, Witnessed:
 		return "ledger"
-	case Ended:
+	case Held:
+		return "payer"
+	case Laned:
+		return [...]string{
+			Signed: "payer", Doubtful: "ledger", Binding: "parties", Anchored: "ledger", Void: "ledger",
+		}[f.Stage]
+	case Credited, Returning:
+		return "payee"
+	case Booked, Returned, Ended:
 	}
 	return ""
 }
@@ -159,8 +169,12 @@ func evidenceIn(g *chain.Genesis, m machine, f Fact) []Evidence {
 			e.Kind, e.Height, e.Hash = "block", s.Chain.Event.Height, s.Chain.Proof.Headers[0].ID()
 		}
 		return []Evidence{e}
-	case Routed, Disclosed, Addressed, Quoted, Drafted, Relayed, Moved, Ended, Announced, Promised,
-		Offered, Taken, Bound:
+	case Promised:
+		return []Evidence{{Kind: "terms", Hash: f.Terms.Hash()}}
+	case Laned:
+		return []Evidence{{Kind: "update", Sequence: uint64(f.Slot.Seq), Hash: f.Update}}
+	case Routed, Disclosed, Addressed, Quoted, Drafted, Relayed, Moved, Ended, Announced,
+		Offered, Taken, Bound, Held, Booked, Credited, Returning, Returned:
 	}
 	return nil
 }
@@ -176,8 +190,14 @@ func detail(m machine, f Fact) string {
 		return f.Outcome.String()
 	case Ended:
 		return f.Refusal.Message
+	case Laned:
+		return fmt.Sprintf("%s: channel %s, generation %d, update %d", f.Stage, f.Channel, f.Slot.Gen, f.Slot.Seq)
+	case Booked:
+		return f.Entry.String()
+	case Returning:
+		return f.By.String()
 	case Instructed, Routed, Disclosed, Addressed, Quoted, Drafted, Agreed, Relayed, Announced, Promised,
-		Offered, Taken, Bound:
+		Offered, Taken, Bound, Held, Credited, Returned:
 	}
 	return ""
 }
@@ -190,15 +210,19 @@ func reasonIn(f Fact) string {
 		if f.Cause != nil {
 			return f.Cause.Reason
 		}
+	case Laned:
+		if f.Stage == Void {
+			return void().Reason
+		}
 	case Instructed, Routed, Disclosed, Addressed, Quoted, Drafted, Agreed, Judged, Relayed, Witnessed,
-		Announced, Promised, Offered, Taken, Bound:
+		Announced, Promised, Offered, Taken, Bound, Held, Booked, Credited, Returning, Returned:
 	}
 	return ""
 }
 
 func (o *Outgoing) legs() []terms.Leg { return o.proof.Terms.Legs }
 
-func (m *Incoming) legs() []terms.Leg { return m.proof.Terms.Legs }
+func (m *Incoming) legs() []terms.Leg { return m.promised.Legs }
 
 func (o *Outgoing) payment() *Payment {
 	p := &Payment{
@@ -207,6 +231,9 @@ func (o *Outgoing) payment() *Payment {
 	}
 	if o.route != nil {
 		p.Destination = &Money{o.route.Destination, o.route.Amount}
+	}
+	if o.direct() {
+		p.Source = p.Destination
 	}
 	if o.quote != nil {
 		p.Source = &Money{o.quote.Quote.Source.Asset, o.quote.Quote.Source.Amount}
@@ -236,8 +263,11 @@ func (p *Payment) finish(proof *terms.Proof, moved *Moved, ended *Ended) {
 		p.Terms = proof.Terms.Hash()
 	}
 	p.Loss = moved != nil && moved.Outcome == connector.Loss
-	if ended != nil {
+	switch {
+	case ended != nil:
 		p.Refusal = ended.Refusal
+	case p.Status == StatusAborted:
+		p.Refusal = void()
 	}
 }
 

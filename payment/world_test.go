@@ -15,7 +15,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/kyc"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -41,6 +43,8 @@ type world struct {
 	outcome judgement
 	told    []Payment
 	books   books
+	// joints gives who signs a joint action; nil in a world without channels.
+	joints func(j *channels.Joint) (*cosi.Roster, error)
 }
 
 // judgement is what a Validator says.
@@ -108,7 +112,7 @@ func (w wireTo) Call(
 	serve := func() ([]byte, error) {
 		for _, v := range w.validators {
 			if v.id() == to {
-				return w.judge(v, body)
+				return w.validate(v, kind, body)
 			}
 		}
 		w.mu.Lock()
@@ -132,6 +136,34 @@ func (w wireTo) Call(
 		return fault(call{ctx, w.from, to, kind, body, serve})
 	}
 	return serve()
+}
+
+// validate is a Validator, whatever it is asked.
+func (w *world) validate(by *player, kind uint8, body []byte) ([]byte, error) {
+	network := w.genesis.Network()
+	switch kind {
+	case KindVerdict:
+		return w.judge(by, body)
+	case KindEndorse:
+		r, err := DecodeEndorseRequest(body)
+		if err != nil {
+			return nil, err
+		}
+		signature, err := by.identity.SignRecorded(r.Update.Frame(network))
+		return signature[:], err
+	case KindJoin:
+		r, err := DecodeJoinRequest(body)
+		if err != nil {
+			return nil, err
+		}
+		roster, err := w.joints(&r.Joint)
+		if err != nil {
+			return nil, err
+		}
+		share, err := by.key.SignRecorded(r.Joint.Frame(network, roster.Root()))
+		return share[:], err
+	}
+	return nil, fmt.Errorf("kind %d: %w", kind, ErrMessage)
 }
 
 // judge is a Validator: it checks the proof, and what was opened to it, and says what the test
@@ -161,7 +193,9 @@ func (w *world) open(of *player) *store.Store {
 }
 
 // quiet logs nothing.
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+var dbgLog = slog.New(slog.DiscardHandler)
+
+func quiet() *slog.Logger { return dbgLog }
 
 // startBank starts a bank's Connect on its store.
 func (w *world) startBank(of *player) *Connect {
@@ -278,7 +312,8 @@ func (w *world) until(c *Connect, uetr cypherlink.UETR, want ...Status) *Payment
 			if slices.Contains(want, p.Status) {
 				return p
 			}
-			if p.Status.Final() {
+			direct := p.Source != nil && *p.Source == *p.Destination // it goes on to be booked
+			if p.Status.Final() && (!direct || len(p.Status.next()) == 0) {
 				w.tb.Fatalf("the payment is %s, want %v: %v", p.Status, want, p.Refusal)
 			}
 		}

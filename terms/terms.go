@@ -58,7 +58,7 @@ type Terms struct {
 	Payer, Payee, Connector cypherlink.ParticipantID
 	// Legs has the source leg and, with a connector, the destination leg.
 	Legs []Leg
-	// Condition locks both legs.
+	// Condition locks both legs. A payment in one asset has none: it is paid as its leg is signed.
 	Condition cypherlink.Condition
 	// Quote is the hash of the connector's signed quote, zero without a connector.
 	Quote cypherlink.Hash
@@ -77,7 +77,7 @@ func (t *Terms) Parties() []cypherlink.ParticipantID {
 
 // Valid reports ErrTerms unless the terms hang together: a UETR, distinct parties, positive
 // amounts, valid assets, accounts that belong to the parties, a source leg that outlives the
-// destination leg on another ledger, and a quote exactly where there is a connector.
+// destination leg on another ledger, and quote and condition exactly where there is a connector.
 func (t *Terms) Valid() error {
 	var none cypherlink.ParticipantID
 	cross := t.Connector != none
@@ -93,8 +93,8 @@ func (t *Terms) Valid() error {
 		return fmt.Errorf("%d legs: %w", len(t.Legs), ErrTerms)
 	case cross == (t.Quote == cypherlink.Hash{}):
 		return fmt.Errorf("a connector and a quote go together: %w", ErrTerms)
-	case t.Condition == cypherlink.Condition{}:
-		return fmt.Errorf("no condition: %w", ErrTerms)
+	case cross == (t.Condition == cypherlink.Condition{}):
+		return fmt.Errorf("a connector and a condition go together: %w", ErrTerms)
 	}
 	if !cross {
 		return t.Legs[Source].valid(t.Payer, t.Payee)

@@ -55,7 +55,7 @@ func mainJob() terms.Terms {
 // oneAsset is a payment on one ledger: no connector, no quote, one leg.
 func oneAsset() terms.Terms {
 	t := mainJob()
-	t.Connector, t.Quote = cypherlink.ParticipantID{}, cypherlink.Hash{}
+	t.Connector, t.Quote, t.Condition = cypherlink.ParticipantID{}, cypherlink.Hash{}, cypherlink.Condition{}
 	t.Legs = t.Legs[:1]
 	t.Legs[0].Credit.Owner = t.Payee
 	return t
@@ -109,6 +109,9 @@ func TestValid(t *testing.T) {
 		}), false},
 		{"a quote without a connector", change(oneAsset, func(x *terms.Terms) {
 			x.Quote = cypherlink.Hash{1}
+		}), false},
+		{"a condition without a connector", change(oneAsset, func(x *terms.Terms) {
+			x.Condition = cypherlink.Condition{1}
 		}), false},
 		{"no condition", change(mainJob, func(x *terms.Terms) {
 			x.Condition = cypherlink.Condition{}

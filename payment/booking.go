@@ -1,0 +1,220 @@
+package payment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/internal/store"
+)
+
+// unreadyPause is how long the creditor's bank waits before it tells the debtor's again what that was
+// not ready for.
+const unreadyPause = 50 * time.Millisecond
+
+// credited tells whether a payment over a channel has reached its creditor's account.
+func (s Status) credited() bool { return s == StatusPosted || s == StatusCompleted }
+
+var errBooks = errors.New("the bank's own books do not take it yet")
+
+// enterBooks has the own books do what an outgoing payment needs. A refusal is none of the payment's:
+// it is settled, so the books have to take it.
+func (c *Connect) enterBooks(ctx context.Context, t Book) error {
+	var err error
+	switch t.Entry {
+	case EnteredPost:
+		err = c.Books.Post(ctx, t.Posting)
+	case EnteredRelease:
+		err = c.Books.Release(ctx, t.Posting)
+	case EnteredRefuse:
+		err = errInput
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s: %v", errBooks, t.Entry, err) //nolint:errorlint // a refusal is none here
+	}
+	return nil
+}
+
+// arrived is called when an incoming payment has come further in its channel: its goroutine books it.
+func (c *Connect) arrived(m *Incoming) {
+	if c.Changed != nil {
+		c.Changed(m.payment())
+	}
+	uetr := m.announced.Setup.UETR
+	c.mu.Lock()
+	l := c.byUETR[uetr]
+	c.mu.Unlock()
+	if l == nil { // it had been given up
+		l = newLive(uetr)
+		l.first.WakeAt = time.Now()
+		c.start(l)
+		return
+	}
+	l.tell(note{inputs: []Input{Tick{}}})
+}
+
+// book does what an incoming payment over a channel needs until nothing more can be done now: again is
+// when to go on, zero if something has to come first.
+func (c *Connect) book(ctx context.Context, l *live, m *Incoming) (_ *Incoming, again time.Time, err error) {
+	for {
+		in, err := c.nextBooking(ctx, l, m)
+		if err != nil {
+			pause := c.Bank.Patience.Resend
+			if refusal, ok := errors.AsType[*cypherlink.Error](err); ok && refusal.Code == CodeUnready {
+				pause = unreadyPause
+			} else if ctx.Err() == nil {
+				c.Log.WarnContext(ctx, "a payment is not booked yet", slog.String("uetr", l.uetr.String()),
+					slog.String("cause", err.Error()))
+			}
+			return m, time.Now().Add(pause), nil
+		}
+		if in == nil {
+			return m, again, nil
+		}
+		if back, ok := in.(GotReturning); ok {
+			m, err = c.beginReturn(ctx, m, back)
+		} else {
+			m, _, err = c.incoming(ctx, l.uetr, in)
+		}
+		if err != nil {
+			return nil, again, err
+		}
+	}
+}
+
+// nextBooking does the next thing that the payment needs, and gives what it came to; nil if it needs
+// nothing.
+func (c *Connect) nextBooking(ctx context.Context, l *live, m *Incoming) (Input, error) {
+	payer, lane := m.announced.Payer, &m.lane
+	ctx, cancel := context.WithTimeout(ctx, callPatience*c.Bank.Patience.Resend)
+	defer cancel()
+	switch m.status {
+	case StatusSettled:
+		err := c.Books.Post(ctx, m.posting())
+		if _, refused := errors.AsType[*cypherlink.Error](err); refused {
+			c.Log.WarnContext(ctx, "the creditor's account does not take a payment, which goes back",
+				slog.String("uetr", l.uetr.String()), slog.String("cause", err.Error()))
+			return GotBooked{EnteredRefuse}, c.Books.Refuse(ctx, m.posting())
+		}
+		return GotBooked{EnteredPost}, err
+	case StatusPosted:
+		credit := &Credit{UETR: l.uetr}
+		_, err := c.Peers.Call(ctx, payer, KindCredit, credit.Encode())
+		return GotCredited{}, err
+	case StatusReturnPending:
+		switch {
+		case lane.booked == 0:
+			return GotBooked{EnteredRefuse}, c.Books.Refuse(ctx, m.posting())
+		case lane.returning.IsZero():
+			return GotReturning{}, nil
+		}
+		return c.awaitReturn(ctx, l, m)
+	case "", StatusReceived, StatusChecked, StatusNegotiating, StatusAgreed, StatusValidating, StatusApproved,
+		StatusReserved, StatusSigned1, StatusInDoubt, StatusSigned2, StatusRejected, StatusExpired,
+		StatusCompleted, StatusAborted, StatusReturned:
+	}
+	return nil, nil //nolint:nilnil // nothing is needed
+}
+
+var errReturning = errors.New("the payment that brings it back is under way")
+
+// awaitReturn tells the debtor's bank which payment brings the money back, and looks how that stands.
+func (c *Connect) awaitReturn(ctx context.Context, l *live, m *Incoming) (Input, error) {
+	if !l.told {
+		credit := &Credit{UETR: l.uetr, Returns: m.lane.returning}
+		if _, err := c.Peers.Call(ctx, m.announced.Payer, KindCredit, credit.Encode()); err != nil {
+			return nil, err
+		}
+		l.told = true
+	}
+	back, err := c.Payment(ctx, m.lane.returning)
+	switch {
+	case err != nil:
+		return nil, err
+	case back.Status == StatusCompleted:
+		return GotReturned{}, nil
+	}
+	return nil, fmt.Errorf("%w: %s is %s", errReturning, m.lane.returning, back.Status)
+}
+
+// beginReturn begins the payment that brings the money of an incoming one back, in the commit that says
+// so.
+func (c *Connect) beginReturn(ctx context.Context, m *Incoming, in GotReturning) (*Incoming, error) {
+	order, err := m.returningOrder(c.Random)
+	if err != nil {
+		return nil, err
+	}
+	in.By = order.UETR
+	s := submission{connect: c, in: Instruct{Instruction: order, Format: JSON}}
+	err = c.Store.Update(ctx, func(tx *store.Tx) error {
+		var e Effects
+		var err error
+		if m, e, err = c.takeUp(tx, order.Returns, in); err != nil || len(e.Persist) == 0 {
+			return err
+		}
+		return s.begin(tx, streamOf(order.UETR))
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c.Changed != nil {
+		c.Changed(m.payment())
+	}
+	if s.machine != nil {
+		p, _, err := view(c.Bank, s.log)
+		if err != nil {
+			return nil, err
+		}
+		c.begin(&s, p)
+	}
+	return m, nil
+}
+
+// credited takes the creditor's bank's word on an outgoing payment. As long as that is not booked here
+// it is to come again.
+func (c *Connect) credited(ctx context.Context, from cypherlink.ParticipantID, body []byte) error {
+	credit, err := DecodeCredit(body)
+	if err != nil {
+		return malformed(err)
+	}
+	log, err := c.logOf(ctx, credit.UETR)
+	if err != nil {
+		return err
+	}
+	if _, outgoing := log[0].Fact.(Instructed); !outgoing {
+		return refuse(CodeUnknown, "", "this bank has sent no such payment", errNone)
+	}
+	o, err := NewOutgoing(c.Bank, c.Random, log)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !o.direct() || o.route.Payee != from:
+		return refuse(CodeParty, "AGNT", "the payment is to another bank", nil)
+	case o.Over() || o.status == StatusReturnPending && o.lane.returning == credit.Returns:
+		return nil
+	case o.status != StatusPosted:
+		return refuse(CodeUnready, "ED06", "the payment is not booked here yet", nil)
+	}
+	c.mu.Lock()
+	l := c.byUETR[credit.UETR]
+	c.mu.Unlock()
+	if l == nil {
+		return refuse(CodeUnready, "ED06", "the payment is not taken up here", nil)
+	}
+	var in Input = GotCredited{}
+	if !credit.Returns.IsZero() {
+		in = GotReturning{credit.Returns}
+	}
+	taken := make(chan struct{})
+	l.tell(note{inputs: []Input{in}, taken: func() { close(taken) }})
+	select {
+	case <-taken:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,359 @@
+package payment
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/state"
+	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/cosi"
+	"github.com/cypherlink/cypherlink/kyc"
+)
+
+// memoryChain is the chain without consensus and without a follower: what is handed in stands in the
+// next block, which is final at once.
+type memoryChain struct {
+	tb      testing.TB
+	network *network
+	mu      sync.Mutex
+	state   *state.State
+	qc      chain.QC
+	pool    map[cypherlink.Hash]*state.Transaction
+	refused map[cypherlink.Hash]error
+	changed chan struct{}
+	seen    map[string]int // transactions in blocks, by kind
+}
+
+func newChain(tb testing.TB, n *network) *memoryChain {
+	tb.Helper()
+	s, err := state.Open(state.NewMemory(), n.genesis)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &memoryChain{
+		tb: tb, network: n, state: s, qc: n.committee.Committee.Genesis(), changed: make(chan struct{}),
+		pool: map[cypherlink.Hash]*state.Transaction{}, refused: map[cypherlink.Hash]error{}, seen: map[string]int{},
+	}
+}
+
+// run makes a block every so often, until ctx ends.
+func (c *memoryChain) run(ctx context.Context, every time.Duration) {
+	for tick := time.NewTicker(every); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+			c.block()
+		}
+	}
+}
+
+func (c *memoryChain) block() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var txs []*state.Transaction
+	for _, tx := range c.pool {
+		txs = append(txs, tx)
+	}
+	clear(c.pool)
+	at := time.Now().UnixMilli()
+	built, err := c.state.Build(c.state.Final(), c.state.Header().Height+1, at, txs)
+	if err != nil {
+		c.tb.Error(err)
+		return
+	}
+	for _, l := range built.LeftOut {
+		c.refused[l.Transaction.Hash] = l.Err
+	}
+	for _, tx := range txs {
+		if _, no := c.refused[tx.Hash]; !no {
+			c.seen[kindOfBody(tx.Body)]++
+		}
+	}
+	n := c.network.committee
+	b := n.Block(c.qc, at, built.Payload, built.Version.Roots())
+	c.qc = n.Certify(c.tb, b.Header)
+	if err := c.state.Commit(built.Version, state.Final{Block: b}); err != nil {
+		c.tb.Error(err)
+		return
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+func kindOfBody(b state.Body) string {
+	if a, ok := b.(state.ChannelAction); ok {
+		return fmt.Sprintf("%T", a.Signed.Action)
+	}
+	if j, ok := b.(state.ChannelJoint); ok {
+		return fmt.Sprintf("%T", j.Joint.Do)
+	}
+	return fmt.Sprintf("%T", b)
+}
+
+// HandIn is Committee's.
+func (c *memoryChain) HandIn(ctx context.Context, body state.Body, done func() (bool, error)) error {
+	tx := state.NewTransaction(body)
+	c.mu.Lock()
+	c.pool[tx.Hash] = tx
+	c.mu.Unlock()
+	for {
+		changed := c.Changed()
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		c.mu.Lock()
+		err := c.refused[tx.Hash]
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Changed is Chain's.
+func (c *memoryChain) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// Registry is Chain's.
+func (c *memoryChain) Registry() chain.Roll { return c.state.Registry() }
+
+// Channels is Chain's.
+func (c *memoryChain) Channels() (all []*channels.Channel, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err = c.state.Channels(func(ch *channels.Channel) bool { all = append(all, ch); return true })
+	return all, err
+}
+
+// View is Chain's.
+func (c *memoryChain) View(id channels.ID, conditions []cypherlink.Condition) (v channels.View, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch, ok, err := c.state.Channel(id)
+	if err != nil {
+		return v, err
+	}
+	if !ok {
+		return v, fmt.Errorf("channel %s: %w", id, state.ErrUnknown)
+	}
+	h := c.state.Header()
+	v = channels.View{Channel: *ch, Now: channels.Time{S: h.TimeMS / 1000, Height: h.Height}}
+	for _, condition := range conditions {
+		if r, ok, err := c.state.Reveal(condition); err != nil {
+			return v, err
+		} else if ok {
+			v.Revealed = append(v.Revealed, r)
+		}
+	}
+	return v, nil
+}
+
+func (c *memoryChain) balance(of *player) cypherlink.Amount {
+	b, _, err := c.state.Balance(cypherlink.Account{Owner: of.id()}, assetDCEP())
+	if err != nil {
+		c.tb.Error(err)
+	}
+	return b
+}
+
+// ledgerOfCustomers are a bank's books in memory, as the port asks: one customer with money enough,
+// who can be made to refuse.
+type ledgerOfCustomers struct {
+	mu      sync.Mutex
+	done    map[string]Posting
+	refuse  map[string]*cypherlink.Error // by step
+	balance cypherlink.Amount
+}
+
+func newLedgerOfCustomers() *ledgerOfCustomers {
+	return &ledgerOfCustomers{done: map[string]Posting{}, refuse: map[string]*cypherlink.Error{}}
+}
+
+func (b *ledgerOfCustomers) enter(step string, p Posting, plus cypherlink.Amount) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := fmt.Sprint(step, p.Payment, p.Direction)
+	if _, done := b.done[key]; done {
+		return nil
+	}
+	if e := b.refuse[step]; e != nil {
+		return e
+	}
+	b.done[key] = p
+	b.balance += plus
+	return nil
+}
+
+func (b *ledgerOfCustomers) Hold(_ context.Context, p Posting) error {
+	return b.enter("hold", p, -p.Money.Amount)
+}
+
+func (b *ledgerOfCustomers) Post(_ context.Context, p Posting) error {
+	if p.Direction == In {
+		return b.enter("credit", p, p.Money.Amount)
+	}
+	return b.enter("post", p, 0)
+}
+
+func (b *ledgerOfCustomers) Release(_ context.Context, p Posting) error {
+	return b.enter("release", p, p.Money.Amount)
+}
+
+func (b *ledgerOfCustomers) Refuse(_ context.Context, p Posting) error { return b.enter("refuse", p, p.Money.Amount) }
+
+func (b *ledgerOfCustomers) count(step string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for key := range b.done {
+		if len(key) > len(step) && key[:len(step)] == step {
+			n++
+		}
+	}
+	return n
+}
+
+// binder is a player as what signs what binds it.
+type binder struct{ *player }
+
+func (s binder) SignRecorded(f cosi.Frame) ([64]byte, error) { return s.identity.SignRecorded(f) }
+
+// channelWorld is the world of two banks that have a channel in DC/EP.
+type channelWorld struct {
+	*world
+	chain *memoryChain
+	books map[cypherlink.ParticipantID]*ledgerOfCustomers
+	// restored: the next start is told that its store was restored.
+	restored bool
+}
+
+func lanes() Lanes {
+	l := Lanes{
+		Limits: channels.DefaultLimits(), LagS: 3, InclusionS: 2, JointS: 3, Certify: 2 * time.Second,
+		Resend: 500 * time.Millisecond, Anchor: 200 * time.Millisecond,
+	}
+	l.Limits.WindowS, l.Limits.Blocks = 8, 5
+	return l
+}
+
+func (w *channelWorld) startBank(of *player) *Connect {
+	w.tb.Helper()
+	s := w.open(of)
+	bank := w.bank(of)
+	bank.Direct, bank.DirectHold, bank.Lanes = []cypherlink.Asset{assetDCEP()}, 20*time.Second, lanes()
+	o := Options{
+		Bank: bank, Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w.world, of.id()},
+		Customers: w.world.books, Random: rand.Reader, Log: quiet(),
+		ChannelOptions: ChannelOptions{
+			Chain: w.chain, Committee: w.chain, LaneSigner: binder{of}, JointSigner: of.key, Books: w.books[of.id()],
+			Restored: w.restored,
+		},
+		Changed: func(p *Payment) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.told = append(w.told, *p)
+		},
+	}
+	c, err := NewConnect(o)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.run(of, s, &process{connect: c, serve: c.Serve}, c.Run)
+	return c
+}
+
+// playChannel runs a test between two banks, in virtual time.
+func playChannel(t *testing.T, test func(t *testing.T, w *channelWorld, a, b *Connect)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &channelWorld{world: newWorld(t), books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}}
+		w.world.books.standing = kyc.Open
+		w.chain = newChain(t, w.network)
+		w.joints = func(*channels.Joint) (*cosi.Roster, error) {
+			banks := channels.InOrder([2]cypherlink.ParticipantID{w.a.id(), w.b.id()})
+			return state.JointRoster(w.chain.Registry().Registry, banks, assetDCEP())
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go w.chain.run(ctx, 100*time.Millisecond)
+		for _, of := range []*player{w.a, w.b} {
+			w.books[of.id()] = newLedgerOfCustomers()
+		}
+		a, b := w.startBank(w.a), w.startBank(w.b)
+		defer w.stopAll()
+		test(t, w, a, b)
+	})
+}
+
+// opened opens and funds the channel: by either bank.
+func (w *channelWorld) opened(a, b *Connect) channels.ID {
+	w.tb.Helper()
+	ctx := context.Background()
+	id, _, err := a.Open(ctx, Opening{Peer: w.b.id(), Asset: assetDCEP()}, []byte("open"), "open-1")
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	for _, c := range []*Connect{a, b} {
+		w.eventually("the channel is there", func() bool {
+			ch, err := c.Channel(ctx, id)
+			return err == nil && ch.Synced
+		})
+		if _, err := c.Order(ctx, id, FundOrder{funds}, []byte("fund"), "fund-1"); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+	for _, c := range []*Connect{a, b} {
+		w.eventually("the channel is funded", func() bool {
+			ch, err := c.Channel(ctx, id)
+			return err == nil && ch.Escrow == [2]int64{funds, funds}
+		})
+	}
+	return id
+}
+
+const funds = 100_000_00
+
+// eventually waits in virtual time.
+func (w *channelWorld) eventually(what string, ok func() bool) {
+	w.tb.Helper()
+	for range 600 {
+		if ok() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	w.tb.Fatalf("not in a minute: %s", what)
+}
+
+// pays hands in a payment from one bank to the other.
+func (w *channelWorld) pays(c *Connect, i int, from, to *player, amount string) cypherlink.UETR {
+	w.tb.Helper()
+	raw := fmt.Appendf(nil, `{
+  "end_to_end_id": "E2E-%d",
+  "debtor": {"name": "Müller GmbH", "iban": "DE89370400440532013000", "agent": %q, "country": "DE"},
+  "creditor": {"name": "北京电脑有限公司", "account": "6222021001098765432", "agent": %q},
+  "destination": {"asset": "DC/EP", "amount": %q}
+}`, i, from.BIC, to.BIC, amount)
+	a, err := c.Submit(context.Background(), raw, JSON, fmt.Sprint("pay-", i))
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return a.Payment.UETR
+}

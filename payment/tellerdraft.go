@@ -1,0 +1,161 @@
+package payment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/cosi"
+)
+
+// draft is an update that the Validators are asked to sign, before its payer does.
+type draft struct {
+	update  channels.Update
+	request []byte
+	signers channels.Signers
+}
+
+// newDraft is what the Validators are told of an update: what it follows, and why each payment of it
+// may stand in a lane.
+func (t *teller) newDraft(e *channels.Entry) draft {
+	r := EndorseRequest{Update: e.Update, Operations: e.Operations}
+	r.Prev, r.Locks = t.party.Before(e.Update.Seq)
+	for _, op := range e.Operations {
+		if pay, ok := op.(channels.Pay); ok {
+			m := t.payments[pay.Payment].machine
+			r.Warrants = append(r.Warrants, Warrant{Terms: m.proof.Terms, Verdicts: m.verdicts[0]})
+		}
+	}
+	return draft{e.Update, r.Encode(), t.view.Channel.Lanes[t.own].Signers}
+}
+
+// consult is the goroutine that asks the Validators, for one update after the other.
+func (t *teller) consult(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d := <-t.drafts:
+			said, err := t.endorse(ctx, &d)
+			if err != nil && ctx.Err() == nil {
+				t.log.WarnContext(ctx, "an update is not endorsed", slog.Any("slot", d.update.Slot()),
+					slog.String("cause", err.Error()))
+			}
+			t.tell(tellerInput{endorsed: said})
+		}
+	}
+}
+
+// endorse asks every Validator until enough have signed, or so many refuse that there will never be
+// enough, or the time for it is over.
+func (t *teller) endorse(ctx context.Context, d *draft) (*endorsed, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.connect.Bank.Lanes.Certify)
+	type answer struct {
+		from int
+		raw  []byte
+		err  error
+	}
+	said := &endorsed{update: d.update.Hash}
+	answers := make(chan answer, len(d.signers.Validators))
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	for i := range d.signers.Validators {
+		asking.Go(func() {
+			raw, err := t.ask(ctx, d.signers.Validators[i].ID, d.request)
+			answers <- answer{i, raw, err}
+		})
+	}
+	var causes []error
+	frame := d.update.Frame(t.network())
+	for range d.signers.Validators {
+		a := <-answers
+		v := d.signers.Validators[a.from]
+		if a.err == nil && len(a.raw) != 64 {
+			a.err = fmt.Errorf("%d bytes: %w", len(a.raw), ErrMessage)
+		}
+		var signature [64]byte
+		copy(signature[:], a.raw)
+		if a.err == nil {
+			a.err = cosi.VerifyEd25519(v.Key, frame, signature)
+		}
+		if a.err != nil {
+			causes = append(causes, fmt.Errorf("validator %s: %w", v.ID, a.err))
+			if refusal, ok := errors.AsType[*cypherlink.Error](a.err); ok {
+				said.refusal = refusal
+			}
+			continue
+		}
+		said.endorsements = append(said.endorsements, channels.Endorsement{Validator: v.ID, Signature: signature})
+		if len(said.endorsements) >= int(d.signers.Threshold) {
+			said.refusal = nil
+			return said, nil
+		}
+	}
+	said.endorsements = nil
+	return said, errors.Join(causes...)
+}
+
+// ask asks one Validator, and again where it is not reached.
+func (t *teller) ask(ctx context.Context, who cypherlink.ParticipantID, request []byte) ([]byte, error) {
+	for {
+		raw, err := t.connect.Peers.Call(ctx, who, KindEndorse, request)
+		if _, refused := errors.AsType[*cypherlink.Error](err); err == nil || refused {
+			return raw, err
+		}
+		pause := time.NewTimer(t.connect.Bank.Lanes.Resend)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, errors.Join(ctx.Err(), err)
+		case <-pause.C:
+		}
+	}
+}
+
+// show publishes how the channel stands.
+func (t *teller) show() {
+	s, c := t.party.Standing(), &t.view.Channel
+	shown := &Channel{Channel: *c, Now: t.view.Now, Own: t.own, Synced: s.Synced}
+	shown.Free = cypherlink.Amount(max(0, s.Free))
+	for i, l := range s.Lanes {
+		shown.Lanes[i] = LaneView{
+			Gen: l.Gen, Written: l.Written, Certified: l.Certified, Bound: l.Bound, Anchored: l.Anchored,
+			Suspended: l.Suspended,
+		}
+	}
+	shown.Alerts = t.alerts(&s)
+	t.shown.Store(shown)
+}
+
+// lowShare is the part of a channel's money, as one in so many, below which a bank's own is low.
+const lowShare = 10
+
+// alerts are what an operator should look at.
+func (t *teller) alerts(s *channels.Standing) []string {
+	var all []string
+	add := func(when bool, format string, args ...any) {
+		if when {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	c := &t.view.Channel
+	open := c.State == channels.Opened
+	add(s.Stopped, "the other bank contradicts itself: the evidence is kept, nothing more is signed")
+	add(!t.view.Fresh, "this bank's follower is behind")
+	add(open && !s.Synced, "the other bank does not answer")
+	for i, l := range s.Lanes {
+		side := channels.Side(i) //nolint:gosec // 0 or 1
+		add(l.Barred, "lane %s: this bank's log was an old copy; the generation has to end", side)
+		add(open && c.Lanes[i].Challenge != (channels.Challenge{}), "lane %s: a challenge is open", side)
+	}
+	add(open && c.Total() > 0 && s.Free < c.Total()/lowShare, "this bank's side is low: %d of %d are free",
+		max(0, s.Free), c.Total())
+	add(len(t.queue) > 0, "%d payments wait for money or for the other bank", len(t.queue))
+	return all
+}

@@ -1,0 +1,294 @@
+package payment
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/internal/store"
+)
+
+// turn is everything that a teller does at once: what becomes durable in one commit, and what then
+// happens, in that order.
+type turn struct {
+	persist  []channels.Event
+	payments []paid     // of outgoing payments
+	arrived  []arriving // of incoming ones
+	send     []channels.Message
+	endorse  []channels.Entry
+	submit   []channels.Action
+	together []channels.Joint
+	replies  []func()
+	// refused is the Validators' word that was heard in this turn, if any.
+	refused *endorsed
+}
+
+// paid is what an outgoing payment's machine said.
+type paid struct {
+	live   *live
+	events []Event
+}
+
+// arriving is what an incoming payment is told.
+type arriving struct {
+	payment cypherlink.UETR
+	in      InLane
+}
+
+func (t *teller) begin() *turn {
+	t.wake = time.Now().Add(freshness)
+	return &turn{}
+}
+
+func (n *turn) reply(to chan error, err error) {
+	if to != nil {
+		n.replies = append(n.replies, func() { to <- err })
+	}
+}
+
+// do steps the party, keeps its effects, and tells the payments what follows for them.
+func (t *teller) do(n *turn, step func(nowMS int64) (channels.Effects, error)) error {
+	e, err := step(time.Now().UnixMilli())
+	n.persist = append(n.persist, e.Persist...)
+	n.send = append(n.send, e.Send...)
+	n.endorse = append(n.endorse, e.Endorse...)
+	n.submit = append(n.submit, e.Submit...)
+	n.together = append(n.together, e.Together...)
+	if e.WakeMS != 0 {
+		if at := time.UnixMilli(e.WakeMS); at.Before(t.wake) {
+			t.wake = at
+		}
+	}
+	for _, event := range e.Persist {
+		if wrote, ok := event.(channels.Wrote); ok {
+			t.each(n, t.own, &wrote.Entry.Update, wrote.Entry.Operations, Signed)
+		}
+	}
+	for i := range e.Facts {
+		t.learn(n, &e.Facts[i])
+	}
+	return err
+}
+
+// learn turns a fact of the channel into what it says of its payments.
+func (t *teller) learn(n *turn, f *channels.Fact) {
+	switch f.Kind {
+	case channels.FactBound:
+		t.each(n, f.Lane, &f.Update, f.Operations, Binding)
+	case channels.FactAnchored:
+		t.each(n, f.Lane, &f.Update, f.Operations, Anchored)
+	case channels.FactVoid:
+		t.each(n, f.Lane, &f.Update, f.Operations, Void)
+	case channels.FactDropped:
+		t.dropped(n, f)
+	case channels.FactSecret, channels.FactGone:
+	}
+}
+
+// each tells every payment of an update how far it has come.
+func (t *teller) each(
+	n *turn, lane channels.Side, u *channels.Update, ops []channels.Operation, stage Stage,
+) {
+	for _, op := range ops {
+		pay, ok := op.(channels.Pay)
+		if !ok {
+			continue
+		}
+		in := InLane{Laned{stage, t.id, u.Slot(), u.Hash}, pay.Terms}
+		if lane != t.own {
+			n.arrived = append(n.arrived, arriving{pay.Payment, in})
+		} else if l := t.payments[pay.Payment]; l != nil {
+			n.pay(l, in)
+		} else {
+			t.log.Error("the channel pays what this bank does not know", slog.String("uetr", pay.Payment.String()))
+		}
+	}
+}
+
+// dropped puts the payments of an update that was not signed back to the head of the queue. Those that
+// a Validator refused together go alone, and one that it refuses alone is rejected.
+func (t *teller) dropped(n *turn, f *channels.Fact) {
+	var again []*live
+	refused := n.refused != nil && n.refused.update == f.Update.Hash && n.refused.refusal != nil
+	for _, op := range f.Operations {
+		pay, ok := op.(channels.Pay)
+		l := t.payments[pay.Payment]
+		switch {
+		case !ok || l == nil:
+		case refused && len(f.Operations) == 1:
+			n.pay(l, NotInLane{n.refused.refusal})
+		default:
+			if refused {
+				t.single[l.uetr] = true
+			}
+			again = append(again, l)
+		}
+	}
+	t.queue = append(again, t.queue...)
+}
+
+// pay tells an outgoing payment's machine something.
+func (n *turn) pay(l *live, in Input) {
+	e, err := l.machine.Step(time.Now(), in)
+	if err == nil && len(e.Persist) > 0 {
+		n.payments = append(n.payments, paid{l, e.Persist})
+		l.first = Effects{Do: append(l.first.Do, e.Do...), WakeAt: e.WakeAt} // for when it has left
+	}
+}
+
+// doubt tells the payments that are signed and unbound that the chain decides now.
+func (t *teller) doubt(n *turn) {
+	if !t.party.Standing().Lanes[t.own].Suspended || !t.view.Fresh {
+		return
+	}
+	for _, l := range t.payments {
+		if l.machine.Status() == StatusSigned1 {
+			in := l.machine.lane.last
+			in.Stage = Doubtful
+			n.pay(l, InLane{in, l.machine.drafted.Terms.Hash()})
+		}
+	}
+}
+
+// end makes the turn durable and then lets it happen.
+func (t *teller) end(ctx context.Context, n *turn) error {
+	t.doubt(n)
+	if err := t.commit(ctx, n); err != nil {
+		return fmt.Errorf("channel %s: %w", t.id, err)
+	}
+	t.say(n.send)
+	for i := range n.endorse {
+		t.drafts <- t.newDraft(&n.endorse[i]) // it has room for a whole window
+	}
+	for _, a := range n.submit {
+		t.submit(ctx, a)
+	}
+	for i := range n.together {
+		t.together(ctx, &n.together[i])
+	}
+	for _, reply := range n.replies {
+		reply()
+	}
+	t.show()
+	return nil
+}
+
+// commit writes the channel's log and the payments' in one transaction, and gives back the payments
+// that have left the channel.
+func (t *teller) commit(ctx context.Context, n *turn) error {
+	if len(n.persist)+len(n.payments)+len(n.arrived) == 0 {
+		return nil
+	}
+	stored := make([]store.Event, len(n.persist))
+	for i, e := range n.persist {
+		stored[i] = store.Event{Kind: laneKind(e), Body: channels.EncodeEvent(e)}
+	}
+	logs, order := map[*live][]Event{}, []*live(nil)
+	for _, p := range n.payments {
+		if logs[p.live] == nil {
+			order = append(order, p.live)
+		}
+		logs[p.live] = append(logs[p.live], p.events...)
+	}
+	c := t.connect
+	var reached []*Incoming
+	err := c.Store.Update(ctx, func(tx *store.Tx) error {
+		reached = nil
+		if len(stored) > 0 {
+			if err := tx.Append(t.stream, t.sequence, stored...); err != nil {
+				return err
+			}
+		}
+		for _, l := range order {
+			if err := appendEvents(tx, streamOf(l.uetr), l.sequence, logs[l]); err != nil {
+				return err
+			}
+			if l.machine.Over() {
+				if err := closeStream(tx, streamOf(l.uetr)); err != nil {
+					return err
+				}
+			}
+		}
+		var err error
+		reached, err = t.arrive(tx, n.arrived)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	t.sequence += int64(len(stored))
+	for _, l := range order {
+		l.sequence += int64(len(logs[l]))
+		c.shows(l)
+		if !l.machine.InChannel() {
+			delete(t.payments, l.uetr)
+			delete(t.single, l.uetr)
+			c.resume(l)
+		}
+	}
+	for _, m := range reached {
+		c.arrived(m)
+	}
+	return nil
+}
+
+// arrive takes up the incoming payments of the other lane. One that this bank did not agree to, or
+// under other terms, is money that it did not ask for.
+func (t *teller) arrive(tx *store.Tx, all []arriving) ([]*Incoming, error) {
+	var reached []*Incoming
+	for _, a := range all {
+		m, e, err := t.connect.takeUp(tx, a.payment, a.in)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil || e.Refusal != nil || m.promised == nil || m.promised.Hash() != a.in.Terms {
+			if a.in.Laned.Stage == Anchored {
+				t.log.Error("the other bank paid what was not agreed",
+					slog.String("uetr", a.payment.String()), slog.String("peer", t.peer.String()))
+			}
+			continue
+		}
+		if len(e.Persist) > 0 {
+			reached = append(reached, m)
+		}
+	}
+	return reached, nil
+}
+
+// laneKind is the name under which an event of a channel is stored.
+func laneKind(e channels.Event) string {
+	switch e.(type) {
+	case channels.Wrote:
+		return "wrote"
+	case channels.Countersigned:
+		return "countersigned"
+	case channels.Certified:
+		return "certified"
+	case channels.Bound:
+		return "bound"
+	case channels.Anchored:
+		return "anchored"
+	case channels.Ended:
+		return "ended"
+	case channels.Joined:
+		return "joined"
+	case channels.Barred:
+		return "barred"
+	case channels.Stopped:
+		return "stopped"
+	case channels.Listed:
+		return "listed"
+	case channels.Learned:
+		return "learned"
+	case channels.Released:
+		return "released"
+	case channels.Failed:
+		return "failed"
+	case channels.Gone:
+		return "gone"
+	}
+	return "event"
+}
