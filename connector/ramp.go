@@ -134,17 +134,17 @@ func (r *Ramp) load(reader *store.Reader, id ledger.CrossingID) (*carriage, erro
 	return &carriage{id: id, carrier: carrier, strides: int64(len(log))}, err
 }
 
-// Stage is how far a crossing has come; zero if there is none.
-func (r *Ramp) Stage(ctx context.Context, id ledger.CrossingID) (Stage, error) {
-	var stage Stage
-	err := r.Store.View(ctx, func(reader *store.Reader) error {
-		log, err := loadStrides(reader, id)
-		if err == nil && len(log) > 0 {
-			stage = log[len(log)-1].Stage
-		}
+// Crossing is a crossing and how far it has come; the stage is zero if there is none.
+func (r *Ramp) Crossing(ctx context.Context, id ledger.CrossingID) (ledger.Crossing, Stage, error) {
+	var c *carriage
+	err := r.Store.View(ctx, func(reader *store.Reader) (err error) {
+		c, err = r.load(reader, id)
 		return err
 	})
-	return stage, err
+	if err != nil {
+		return ledger.Crossing{}, 0, err
+	}
+	return c.carrier.Crossing(), c.carrier.Stage(), nil
 }
 
 // Run carries what is open until ctx ends, which is no error, or until the store fails. It may be

@@ -156,9 +156,9 @@ func rampStore(t *testing.T) *store.Store {
 func reaches(t *testing.T, r *Ramp, x ledger.Crossing, want Stage) {
 	t.Helper()
 	for range 600 {
-		got, err := r.Stage(t.Context(), x.ID(r.Network))
-		if err != nil {
-			t.Fatal(err)
+		same, got, err := r.Crossing(t.Context(), x.ID(r.Network))
+		if err != nil || same != x {
+			t.Fatal(same, err)
 		}
 		if got == want {
 			return
@@ -241,7 +241,7 @@ func TestRampLapses(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second) // refused for want of funds, again and again
-		if got, err := r.Stage(t.Context(), x.ID(r.Network)); got != Leaving || err != nil {
+		if _, got, err := r.Crossing(t.Context(), x.ID(r.Network)); got != Leaving || err != nil {
 			t.Errorf("%s, %v", got, err)
 		}
 		if h.mu.Lock(); h.calls < 9 || h.calls > 12 {
@@ -264,7 +264,7 @@ func TestRampLapses(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if got, err := r.Stage(t.Context(), ledger.CrossingID{1}); got != 0 || err != nil {
+		if _, got, err := r.Crossing(t.Context(), ledger.CrossingID{1}); got != 0 || err != nil {
 			t.Errorf("%s, %v", got, err)
 		}
 		stop()
