@@ -2,9 +2,11 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/peer"
 	"github.com/cypherlink/cypherlink/iso20022"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -36,6 +38,14 @@ const (
 // CodeKeyBusy is for a port that does not wait for the first answer to an Idempotency-Key.
 const CodeKeyBusy cypherlink.Code = "idempotency_key_in_progress"
 
+// Codes with which Crossings refuses.
+const (
+	// CodeNoCrossing: nothing is known of the crossing.
+	CodeNoCrossing cypherlink.Code = "crossing_unknown"
+	// CodeCrossings: too many crossings are open.
+	CodeCrossings cypherlink.Code = "crossings_full"
+)
+
 // class is what all problems of one code have in common.
 type class struct {
 	status int
@@ -45,7 +55,9 @@ type class struct {
 // classify is the table of all problems. A code of a package below that is missing in it fails a
 // test. Outside, it and everything that is no *cypherlink.Error is CodeInternal.
 func classify(code cypherlink.Code) (class, bool) {
-	for _, part := range []func(cypherlink.Code) class{requestClass, paymentClass, messageClass, innerClass} {
+	for _, part := range []func(cypherlink.Code) class{
+		requestClass, paymentClass, channelClass, messageClass, innerClass,
+	} {
 		if c := part(code); c.status != 0 {
 			return c, true
 		}
@@ -58,7 +70,7 @@ func retryAfter(code cypherlink.Code) int {
 	switch code {
 	case CodeKeyBusy, payment.CodeNoReceipt, CodeRate, CodeOverload, CodeTimeout:
 		return 1
-	case terms.CodeSilent, peer.CodeBusy:
+	case terms.CodeSilent, peer.CodeBusy, CodeCrossings:
 		return 5
 	}
 	return 0
@@ -138,6 +150,66 @@ func paymentClass(code cypherlink.Code) class {
 		return requestClass(CodeInternal)
 	}
 	return class{}
+}
+
+// channelClass holds the refusals of the ports of channels and crossings, and those by a rule of
+// package channels, each of which comes with its own ISO reason.
+func channelClass(code cypherlink.Code) class {
+	switch code {
+	case payment.CodeNoChannel:
+		return class{http.StatusNotFound, "There is no such channel here"}
+	case CodeNoCrossing:
+		return class{http.StatusNotFound, "There is no such crossing here"}
+	case CodeCrossings:
+		return class{http.StatusServiceUnavailable, "Too many crossings are open"}
+	}
+	name, ok := strings.CutPrefix(string(code), "channel_")
+	rule := channels.Rule(strings.ToUpper(name))
+	if !ok || rule.Code() != code {
+		return class{}
+	}
+	var title string
+	switch rule {
+	case channels.T0:
+		title = "The channel cannot be opened"
+	case channels.T1:
+		title = "The channel cannot be funded"
+	case channels.T2:
+		title = "The lanes cannot be anchored there"
+	case channels.T3:
+		title = "The lane cannot be challenged"
+	case channels.T4:
+		title = "The lane cannot be cut"
+	case channels.T5:
+		title = "Nothing can be released from the channel"
+	case channels.T6:
+		title = "The channel cannot be closed"
+	case channels.T7:
+		title = "The channel's deadline has passed"
+	case channels.T8:
+		title = "The preimage cannot be revealed"
+	case channels.T9:
+		title = "The frozen channel cannot be paid out"
+	case channels.L2:
+		title = "Nothing more can be written into the lane now"
+	case channels.L3:
+		title = "The balance in the channel does not suffice"
+	case channels.L4:
+		title = "The update cannot be countersigned"
+	case channels.L8:
+		title = "The release cannot be signed now"
+	case channels.L9:
+		title = "Nothing can be signed jointly now"
+	case channels.L10:
+		title = "The banks have not compared their records of the lane yet"
+	case channels.H1:
+		title = "The preimage may not be released"
+	case channels.H4:
+		title = "The lock cannot be given back"
+	default:
+		return class{}
+	}
+	return class{http.StatusUnprocessableEntity, title}
 }
 
 // messageClass holds what is wrong with a message or with what an instruction says: 400 where

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 )
 
 // reachableCodes are the values of all constants of type cypherlink.Code in this package and in
@@ -39,7 +40,8 @@ func reachableCodes(t *testing.T) map[cypherlink.Code]string {
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
-			if !ok || !isCode(spec.Type) {
+			rule := ok && file.Name.Name == "channels" && isRule(spec.Type)
+			if !ok || !rule && !isCode(spec.Type) {
 				return true
 			}
 			for _, value := range spec.Values {
@@ -48,7 +50,11 @@ func reachableCodes(t *testing.T) map[cypherlink.Code]string {
 					if err != nil {
 						t.Fatal(err)
 					}
-					codes[cypherlink.Code(text)] = path
+					code := cypherlink.Code(text)
+					if rule {
+						code = channels.Rule(text).Code()
+					}
+					codes[code] = path
 				}
 			}
 			return true
@@ -66,9 +72,16 @@ func isCode(typ ast.Expr) bool {
 	return ok && x.Name == "cypherlink"
 }
 
+// isRule tells whether a constant of package channels is one of its rules, each of which has a code.
+func isRule(typ ast.Expr) bool {
+	x, ok := typ.(*ast.Ident)
+	return ok && x.Name == "Rule"
+}
+
 func TestEveryCodeBelowIsInTheTable(t *testing.T) {
 	codes := reachableCodes(t)
-	if len(codes) < 40 || codes["iban_invalid"] == "" || codes[CodeInternal] == "" {
+	if len(codes) < 40 || codes["iban_invalid"] == "" || codes[CodeInternal] == "" ||
+		codes["channel_t0"] == "" || codes["channel_h4"] == "" {
 		t.Fatalf("%d codes were found", len(codes))
 	}
 	for code, path := range codes {
@@ -94,8 +107,10 @@ func TestClasses(t *testing.T) {
 			t.Errorf("%s, status %d: again after %d s", code, c.status, retryAfter(code))
 		}
 	}
-	if _, ok := classify("no_such_code"); ok {
-		t.Error("a code that nobody has is in the table")
+	for _, code := range []cypherlink.Code{"no_such_code", "channel_x1", "channel_", "channel_T0", "t0"} {
+		if _, ok := classify(code); ok {
+			t.Errorf("%q, a code that nobody has, is in the table", code)
+		}
 	}
 }
 

@@ -20,7 +20,6 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/iso20022"
-	"github.com/cypherlink/cypherlink/payment"
 )
 
 const (
@@ -39,9 +38,10 @@ const (
 // passes it is what the handler takes.
 type contract struct {
 	params   []param
-	produces []string // media types, the preferred one first
-	consumes string   // media type of the body, or "" for none
-	body     *shape   // of a JSON body
+	produces []string        // media types, the preferred one first
+	consumes string          // media type of the body, or "" for none
+	body     *shape          // of a JSON body
+	unknown  cypherlink.Code // of an id that nothing has
 }
 
 type param struct {
@@ -53,6 +53,7 @@ type param struct {
 // newContract compiles an operation's contract.
 func newContract(r huma.Registry, op *huma.Operation) (*contract, error) {
 	c := &contract{}
+	c.unknown, _ = op.Metadata[unknownKey].(cypherlink.Code)
 	for _, p := range op.Parameters {
 		s, err := compile(r, p.Schema)
 		if err != nil {
@@ -150,7 +151,7 @@ func (c *contract) checkParameters(r *http.Request) *Problem {
 		}
 		wrong = append(wrong, fault{Violation: Violation{p.in + "/" + p.name, rule, message}})
 		if len(wrong) == 1 {
-			code = p.code(values)
+			code = c.code(p, values)
 		}
 	}
 	if len(query) > 0 {
@@ -187,11 +188,11 @@ func (p param) check(values []string) (rule, message string) {
 	return p.shape.checkText(values[0])
 }
 
-// code is that of the problem that the parameter is.
-func (p param) code(values []string) cypherlink.Code {
+// code is that of the problem that a parameter is.
+func (c *contract) code(p param, values []string) cypherlink.Code {
 	switch {
 	case p.in == "path":
-		return payment.CodeUnknown // an id that none can have
+		return c.unknown // an id that none can have
 	case p.name == keyName && len(values) == 0:
 		return CodeKeyMissing
 	case p.name == keyName:

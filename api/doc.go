@@ -8,10 +8,10 @@
 // read token by token against the schema that the document shows, and a schema with a keyword
 // that the check does not enforce is refused at the start.
 //
-// What the operations do is behind ports (Payments, Documents, Quotes). Every refusal is an
-// RFC 9457 problem with a stable code; what a *cypherlink.Error may tell outside it tells, and
-// everything else is "internal" outside and stands in full in the log, under the id of the
-// request.
+// What the operations do is behind ports (Payments, Documents, Channels, Quotes, Crossings).
+// Every refusal is an RFC 9457 problem with a stable code; what a *cypherlink.Error may tell
+// outside it tells, and everything else is "internal" outside and stands in full in the log,
+// under the id of the request.
 //
 // The package refuses to keep anything (idempotency keys and their answers belong to the
 // ports), to serve without a client certificate that was verified, to read a body that it has

@@ -76,7 +76,9 @@ func configuration() huma.Config {
 	c.Security = []map[string][]string{{"certificate": {}}}
 	c.Tags = []*huma.Tag{
 		{Name: "payments", Description: "At a bank: instruct payments and trace them."},
+		{Name: "channels", Description: "At a bank: its channels with other banks."},
 		{Name: "quotes", Description: "At a clearing bank: what a delivery costs."},
+		{Name: "crossings", Description: "The institution's own money, onto the chain and back."},
 		{Name: "operation", Description: "For those who run the process."},
 	}
 	return c
@@ -154,6 +156,8 @@ func applyFormat(s *huma.Schema) {
 	switch s.Format {
 	case "date-time":
 		s.Examples = []any{"2026-11-24T09:30:00.123Z"}
+	case "status":
+		s.Enum = statuses()
 	case "uri":
 		s.Examples = []any{problemURN + string(CodeInvalid)}
 	}
@@ -187,6 +191,10 @@ func reasonsOf(schema string) map[string]string {
 		}
 	case "Money":
 		return map[string]string{"asset": "AM11", "amount": "AM12"}
+	case "ChannelRequest":
+		return map[string]string{"peer": "RC01", "asset": "AM11"}
+	case "ChannelAmount":
+		return map[string]string{"amount": "AM12"}
 	}
 	return nil
 }

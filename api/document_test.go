@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +42,9 @@ func TestDocument(t *testing.T) {
 func document(t testing.TB) *huma.OpenAPI {
 	t.Helper()
 	b := newBank()
-	s := &server{network: newNetwork(genesis(t)), payments: b, documents: b, quotes: b}
+	s := &server{
+		network: newNetwork(genesis(t)), payments: b, documents: b, channels: b, quotes: b, crossings: b,
+	}
 	a := humachi.New(chi.NewRouter(), configuration())
 	s.register(a)
 	if err := publish(a.OpenAPI()); err != nil {
@@ -99,10 +103,38 @@ func TestEveryOperationHasItsProblems(t *testing.T) {
 		}
 	}
 	want := []string{
-		"get-payment", "get-receipt", "health", "list-events", "request-quote", "submit-message",
-		"submit-payment",
+		"close-channel", "fund-channel", "get-channel", "get-crossing", "get-payment", "get-receipt",
+		"health", "list-channels", "list-events", "open-channel", "release-channel", "request-quote",
+		"start-crossing", "submit-message", "submit-payment",
 	}
 	if !slices.Equal(ids, want) {
 		t.Fatalf("%q", ids)
+	}
+}
+
+// TestEveryStatusIsInTheDocument looks at the constants of package payment.
+func TestEveryStatusIsInTheDocument(t *testing.T) {
+	files, err := filepath.Glob("../payment/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^\tStatus\w+ +Status += "(\w+)"`).FindAllSubmatch(text, -1) {
+			found++
+			for _, schema := range []string{"Payment", "Event"} {
+				enum := document(t).Components.Schemas.Map()[schema].Properties["status"].Enum
+				if !slices.Contains(enum, any(string(m[1]))) {
+					t.Errorf("%s.status cannot be %s", schema, m[1])
+				}
+			}
+		}
+	}
+	if found < 10 {
+		t.Fatalf("%d statuses were found", found)
 	}
 }

@@ -107,6 +107,11 @@ func requestFormat(name string) format {
 			"^[!-~]{1,64}$", 64, "8e03978e-40d5-43dd-bc93-6894a57f9324",
 			CodeKeyInvalid, "is not 1 to 64 printable ASCII characters without blanks", nil,
 		}
+	case "hash":
+		return format{
+			"^[0-9a-f]{64}$", 64, "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+			"hash_invalid", "is not 64 hexadecimal digits in lower case", nil,
+		}
 	case "cursor":
 		return format{
 			"^[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]$", 11, "AAAAAAAAADI", // 8 bytes in base64
@@ -120,11 +125,6 @@ func requestFormat(name string) format {
 // answerFormat holds the formats that only answers have.
 func answerFormat(name string) format {
 	switch name {
-	case "hash":
-		return format{
-			pattern: "^[0-9a-f]{64}$", length: 64,
-			example: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-		}
 	case "status":
 		return format{pattern: "^[A-Z][A-Z0-9_]*$", length: 32, example: "SETTLED"}
 	case "iso-status":
@@ -138,8 +138,19 @@ func answerFormat(name string) format {
 			pattern: "^/v1/", length: 256,
 			example: "/v1/payments/eb6305c9-1f7f-49de-aed0-16487c27b42d/events?cursor=AAAAAAAAADI&limit=50",
 		}
+	case "balance":
+		return format{pattern: "^-?(0|[1-9][0-9]{0,18})([.][0-9]{1,18})?$", length: 39, example: "2000.00"}
 	case "integer":
 		return format{pattern: "^[1-9][0-9]{0,18}$", length: 19, example: "2"}
 	}
 	return format{}
+}
+
+// statuses are where a payment can stand, in the order of its life.
+func statuses() []any {
+	return []any{
+		"RECEIVED", "CHECKED", "NEGOTIATING", "AGREED", "VALIDATING", "APPROVED", "RESERVED",
+		"SIGNED_1", "SIGNED_2", "IN_DOUBT", "SETTLED", "POSTED", "COMPLETED",
+		"REJECTED", "EXPIRED", "ABORTED", "RETURN_PENDING", "RETURNED",
+	}
 }

@@ -6,8 +6,10 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -72,15 +74,9 @@ func (n *network) quoteRequest(q *QuoteRequest) (
 	asker cypherlink.ParticipantID, r *payment.QuoteRequest, err error,
 ) {
 	if q.DebtorAgent != "" {
-		bic, err := cypherlink.ParseBIC(q.DebtorAgent)
-		bank, ok := n.genesis.ParticipantByBIC(bic)
-		if err != nil || !ok || bank.Role != chain.RoleBank {
-			return asker, nil, &cypherlink.Error{
-				Code: payment.CodeAgent, Reason: "RC03", Pointer: "/debtor_agent", Err: err,
-				Message: "the debtor's agent is not in the network",
-			}
+		if asker, err = n.bank(q.DebtorAgent, "RC03", "/debtor_agent"); err != nil {
+			return asker, nil, err
 		}
-		asker = bank.ID
 	}
 	r = &payment.QuoteRequest{}
 	for _, a := range []struct {
@@ -94,15 +90,42 @@ func (n *network) quoteRequest(q *QuoteRequest) (
 			return asker, nil, err
 		}
 	}
-	r.Amount, err = cypherlink.ParseAmount(q.Destination.Amount, r.Destination.Scale)
-	if err != nil || r.Amount == 0 {
-		return asker, nil, &cypherlink.Error{
-			Code: iso20022.CodeAmount, Reason: "AM12", Pointer: "/destination/amount", Err: err,
-			Message: "not an amount of the asset, which has " + strconv.Itoa(int(r.Destination.Scale)) +
+	r.Amount, err = parseAmount(q.Destination.Amount, r.Destination, "/destination/amount")
+	return asker, r, err
+}
+
+// parseAmount reads an amount of an asset, above zero.
+func parseAmount(text string, asset cypherlink.Asset, pointer string) (cypherlink.Amount, error) {
+	amount, err := cypherlink.ParseAmount(text, asset.Scale)
+	if err != nil || amount == 0 {
+		return 0, &cypherlink.Error{
+			Code: iso20022.CodeAmount, Reason: "AM12", Pointer: pointer, Err: err,
+			Message: "not an amount of the asset, which has " + strconv.Itoa(int(asset.Scale)) +
 				" digits after the point, above zero",
 		}
 	}
-	return asker, r, nil
+	return amount, nil
+}
+
+// bank is the bank with that BIC. The reason is that of a BIC that none has.
+func (n *network) bank(text, reason, pointer string) (id cypherlink.ParticipantID, err error) {
+	bic, err := cypherlink.ParseBIC(text)
+	bank, ok := n.genesis.ParticipantByBIC(bic)
+	if err != nil || !ok || bank.Role != chain.RoleBank {
+		return id, &cypherlink.Error{
+			Code: payment.CodeAgent, Reason: reason, Pointer: pointer, Err: err,
+			Message: "the BIC is that of no bank in the network",
+		}
+	}
+	return bank.ID, nil
+}
+
+// bic is a participant's, empty for one that has none.
+func (n *network) bic(id cypherlink.ParticipantID) string {
+	if p, ok := n.genesis.Participant(id); ok && !p.BIC.IsZero() {
+		return p.BIC.String()
+	}
+	return ""
 }
 
 // asset is the one asset with that label, code, or code and ledger.
@@ -134,4 +157,69 @@ func (n *network) quote(s *connector.SignedQuote) Quote {
 		ValidUntil: time.Unix(q.ValidUntil, 0).UTC(),
 		SourceHold: q.SourceHold, DestinationHold: q.DestinationHold, Signed: s.Encode(),
 	}
+}
+
+// opening reads for which channel is asked.
+func (n *network) opening(r *ChannelRequest) (o payment.Opening, err error) {
+	if o.Peer, err = n.bank(r.Peer, "RC01", "/peer"); err != nil {
+		return o, err
+	}
+	o.Asset, err = n.asset(r.Asset, "/asset")
+	return o, err
+}
+
+func (n *network) channel(c *payment.Channel) Channel {
+	own, peer, scale := c.Own, c.Own.Other(), c.Asset.Scale
+	sides := func(of func(channels.Side) int64) Sides {
+		return Sides{
+			Own: cypherlink.Amount(of(own)).Format(scale), Peer: cypherlink.Amount(of(peer)).Format(scale),
+		}
+	}
+	out := Channel{
+		ID: c.ID.String(), Asset: n.labels[c.Asset], Peer: n.bic(c.Banks[peer]), State: "OPENING",
+		Balances: sides(c.Balance), Escrow: sides(func(s channels.Side) int64 { return c.Escrow[s] }),
+		Free:     c.Free.Format(scale),
+		Anchored: AnchoredSeqs{Own: c.Channel.Lanes[own].Head.Seq, Peer: c.Channel.Lanes[peer].Head.Seq},
+		Lanes:    Lanes{Own: lane(c.Lanes[own]), Peer: lane(c.Lanes[peer])},
+		Synced:   c.Synced, Alerts: []string{}, Height: c.Now.Height, Time: time.Unix(c.Now.S, 0).UTC(),
+		Limits: Limits{
+			Window: c.Limits.WindowS, Blocks: c.Limits.Blocks, Uncertified: c.Limits.Uncertified,
+			Locks: c.Limits.Locks, Locked: c.Limits.Locked.Format(scale),
+			Reserve: c.Limits.Reserve.Format(scale),
+			LockMin: c.Limits.MinExpiryS, LockMax: c.Limits.MaxExpiryS,
+		},
+	}
+	if c.State != 0 {
+		out.State = c.State.String()
+	}
+	out.Alerts = append(out.Alerts, c.Alerts...)
+	return out
+}
+
+func lane(l payment.LaneView) Lane {
+	return Lane{
+		Generation: l.Gen, Written: l.Written, Certified: l.Certified, Bound: l.Bound, Anchored: l.Anchored,
+		Suspended: l.Suspended,
+	}
+}
+
+func (n *network) crossing(x ledger.Crossing, stage connector.Stage) Crossing {
+	return Crossing{
+		ID: x.ID(n.genesis.Network()).String(), From: n.money(x.Asset, x.Amount),
+		To: n.money(n.across(x.Asset), x.Amount), Stage: stage.String(),
+		Final: stage == connector.Arrived || stage == connector.Lapsed, Expires: time.Unix(x.Expiry, 0).UTC(),
+	}
+}
+
+// across is the asset as which an asset comes in at the other ledger.
+func (n *network) across(asset cypherlink.Asset) cypherlink.Asset {
+	for i := range n.assets {
+		switch a := &n.assets[i]; {
+		case a.Asset == asset && a.Backed():
+			return a.Backing
+		case a.Backed() && a.Backing == asset:
+			return a.Asset
+		}
+	}
+	return cypherlink.Asset{}
 }

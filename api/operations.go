@@ -27,11 +27,13 @@ func reading() []cypherlink.Code {
 	return []cypherlink.Code{CodeBodyCut, CodeBodyTimeout, CodeBodyTooLarge, CodeMediaType}
 }
 
-// keyed are the codes of a request with a JSON body and an Idempotency-Key.
+// keyed are the codes of a request with an Idempotency-Key.
 func keyed() []cypherlink.Code {
-	return append(reading(),
-		CodeJSON, CodeInvalid, CodeKeyMissing, CodeKeyInvalid, payment.CodeKeyReused, CodeKeyBusy)
+	return []cypherlink.Code{CodeKeyMissing, CodeKeyInvalid, payment.CodeKeyReused, CodeKeyBusy}
 }
+
+// stated are the codes of a request with a JSON body and an Idempotency-Key.
+func stated() []cypherlink.Code { return append(reading(), append(keyed(), CodeJSON, CodeInvalid)...) }
 
 // contents are the codes with which Payments refuses what an instruction says.
 func contents() []cypherlink.Code {
@@ -51,6 +53,9 @@ func messages() []cypherlink.Code {
 		payment.CodeKeyReused, CodeKeyBusy)
 }
 
+// unknownKey is where an operation's metadata has the code for an id that nothing has.
+const unknownKey = "unknown"
+
 // operation completes an operation: its problems, by status, with their codes, and that its
 // requests are checked in front of huma and not by it.
 func operation(r huma.Registry, op huma.Operation, groups ...[]cypherlink.Code) huma.Operation {
@@ -63,6 +68,9 @@ func operation(r huma.Registry, op huma.Operation, groups ...[]cypherlink.Code) 
 	for _, group := range append(groups, everywhere()) {
 		for _, code := range group {
 			c, _ := classify(code)
+			if c.status == http.StatusNotFound {
+				op.Metadata = map[string]any{unknownKey: code}
+			}
 			status := strconv.Itoa(c.status)
 			codes[status] = append(codes[status], string(code))
 		}
@@ -99,7 +107,9 @@ type server struct {
 	network   *network
 	payments  Payments
 	documents Documents
+	channels  Channels
 	quotes    Quotes
+	crossings Crossings
 }
 
 // register adds the operations that the ports allow.
@@ -108,8 +118,14 @@ func (s *server) register(a huma.API) {
 		s.registerPayments(a)
 		s.registerMessages(a)
 	}
+	if s.channels != nil {
+		s.registerChannels(a)
+	}
 	if s.quotes != nil {
 		s.registerQuotes(a)
+	}
+	if s.crossings != nil {
+		s.registerCrossings(a)
 	}
 	huma.Register(a, operation(a.OpenAPI().Components.Schemas, huma.Operation{
 		OperationID: "health", Method: http.MethodGet, Path: "/healthz", Tags: []string{"operation"},

@@ -62,7 +62,7 @@ func (s *server) registerPayments(a huma.API) {
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			jsonType: {Schema: r.Schema(reflect.TypeFor[Instruction](), true, "")},
 		}},
-	}, keyed(), contents()), s.submit)
+	}, stated(), contents()), s.submit)
 	huma.Register(a, operation(r, huma.Operation{
 		OperationID: "get-payment", Method: http.MethodGet, Path: "/v1/payments/{id}", Tags: tags,
 		Summary:     "Ask where a payment stands",

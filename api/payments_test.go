@@ -403,9 +403,13 @@ func TestOperationsOfAPortThatIsNotThere(t *testing.T) {
 	if p := onlyQuotes.do(submit("k", instruction)).problem(t); p.Code != CodeNotFound {
 		t.Fatalf("%+v", p)
 	}
-	onlyPayments := newWorld(t, func(o *Options) { o.Quotes = nil })
+	onlyPayments := newWorld(t, func(o *Options) { o.Quotes, o.Channels, o.Crossings = nil, nil, nil })
 	a := onlyPayments.do(get(documentPath))
-	if strings.Contains(string(a.body), "/v1/quotes") || !strings.Contains(string(a.body), "/v1/payments") {
-		t.Fatalf("%s", a.body)
+	for path, there := range map[string]bool{
+		"/v1/payments": true, "/v1/quotes": false, "/v1/channels": false, "/v1/crossings": false,
+	} {
+		if strings.Contains(string(a.body), path) != there {
+			t.Fatalf("%s: %s", path, a.body)
+		}
 	}
 }

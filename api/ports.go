@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -39,4 +41,38 @@ type Quotes interface {
 	QuoteOnce(
 		ctx context.Context, asker cypherlink.ParticipantID, r *payment.QuoteRequest, raw []byte, key string,
 	) (q *connector.SignedQuote, replayed bool, err error)
+}
+
+// Channels are a bank's channels. What may be told to the caller is a *cypherlink.Error.
+type Channels interface {
+	// Channels are those of the bank, at most 4096, by ascending id.
+	Channels(ctx context.Context) ([]*payment.Channel, error)
+	// Channel is one of them, or payment.CodeNoChannel. It is there as soon as Open has answered: as
+	// long as the chain does not have it, with the state zero.
+	Channel(ctx context.Context, id channels.ID) (*payment.Channel, error)
+	// Open wants a channel, and returns once that is durable; the opening then goes on of its own
+	// accord. raw is what is asked for, byte for byte, and the key as in Payments.Submit: the same
+	// again gives the same id and replayed, something else payment.CodeKeyReused.
+	Open(
+		ctx context.Context, o payment.Opening, raw []byte, key string,
+	) (id channels.ID, replayed bool, err error)
+	// Order is told what the bank's operator wants of a channel, and returns once that is durable.
+	// raw and key are as in Open. Refusals: payment.CodeNoChannel, payment.CodeKeyReused, and those
+	// of the rules of channels.
+	Order(
+		ctx context.Context, id channels.ID, o payment.Order, raw []byte, key string,
+	) (replayed bool, err error)
+}
+
+// Crossings are an institution's own money on its way between an external ledger and the chain.
+type Crossings interface {
+	// Cross lets an amount leave the ledger of the asset and come in at the other, and returns once
+	// that is durable. The key is as in Payments.Submit: the same again gives the crossing that it
+	// began, as it stands, and replayed; another asset or amount is payment.CodeKeyReused. Refusals:
+	// payment.CodeRoute for an asset that crosses nowhere, CodeCrossings.
+	Cross(
+		ctx context.Context, asset cypherlink.Asset, amount cypherlink.Amount, key string,
+	) (x ledger.Crossing, stage connector.Stage, replayed bool, err error)
+	// Crossing is one of them, or CodeNoCrossing.
+	Crossing(ctx context.Context, id ledger.CrossingID) (ledger.Crossing, connector.Stage, error)
 }

@@ -29,7 +29,7 @@ func (s *server) registerQuotes(a huma.API) {
 		Description: "The clearing bank's signed offer to deliver exactly the destination amount. It binds " +
 			"the clearing bank until valid_until and can be used once, by the bank that debtor_agent " +
 			"names; without one it is for information.",
-	}, keyed(), []cypherlink.Code{
+	}, stated(), []cypherlink.Code{
 		payment.CodeAgent, payment.CodeAsset, iso20022.CodeAmount, payment.CodeNoQuote,
 	}), s.quote)
 }

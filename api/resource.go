@@ -58,13 +58,11 @@ type Payment struct {
 	UETR       string `json:"uetr" format:"uetr" doc:"The payment's id."`
 	EndToEndID string `json:"end_to_end_id" format:"reference" doc:"The debtor's reference."`
 	Direction  string `json:"direction" enum:"outgoing,incoming" example:"outgoing" doc:"On which side."`
-	// Status is one of RECEIVED, CHECKED, NEGOTIATING, AGREED, VALIDATING, APPROVED, RESERVED,
-	// SETTLED, REJECTED, EXPIRED.
-	Status    string `json:"status" format:"status" doc:"Where it stands. Statuses may be added."`
-	ISOStatus string `json:"iso_status" format:"iso-status" doc:"The same in ISO 20022."`
-	Final     bool   `json:"final" example:"true" doc:"Whether the status is the last one."`
-	ISOReason string `json:"iso_reason,omitempty" format:"iso-reason" doc:"Why, of ExternalStatusReason."`
-	Reason    string `json:"reason,omitempty" example:"the funds do not suffice" doc:"Why, for a person."`
+	Status     string `json:"status" format:"status" doc:"Where it stands. Statuses may be added."`
+	ISOStatus  string `json:"iso_status" format:"iso-status" doc:"The same in ISO 20022."`
+	Final      bool   `json:"final" example:"true" doc:"Whether the status is the last one."`
+	ISOReason  string `json:"iso_reason,omitempty" format:"iso-reason" doc:"Why, of ExternalStatusReason."`
+	Reason     string `json:"reason,omitempty" example:"the funds do not suffice" doc:"Why, for a person."`
 	// Pointer is where in the instruction the fault is, as in a Violation.
 	Pointer string `json:"pointer,omitempty" example:"/creditor/agent" doc:"Where in the instruction."`
 	// Source is zero until it is known, Destination if the instruction was not right.
@@ -139,6 +137,104 @@ type Quote struct {
 type Rate struct {
 	Numerator   string `json:"numerator" format:"integer" doc:"In minor units of the destination."`
 	Denominator string `json:"denominator" format:"integer" example:"1" doc:"In minor units of the source."`
+}
+
+// ChannelRequest asks for a channel.
+type ChannelRequest struct {
+	Peer  string `json:"peer" format:"bic" doc:"The other bank."`
+	Asset string `json:"asset" format:"asset" example:"DE.C" doc:"The asset, by its label in genesis."`
+}
+
+// Opening is a channel that is wanted.
+type Opening struct {
+	ID    string `json:"id" format:"hash" doc:"The channel's id."`
+	Peer  string `json:"peer" format:"bic" doc:"The other bank."`
+	Asset string `json:"asset" format:"asset" example:"DE.C" doc:"The asset."`
+}
+
+// ChannelAmount is an amount of a channel's asset.
+type ChannelAmount struct {
+	Amount string `json:"amount" format:"amount" doc:"In units of the channel's asset."`
+}
+
+// Channel is a channel as the bank that is asked sees it. Every amount is of its asset.
+type Channel struct {
+	ID    string `json:"id" format:"hash" doc:"The channel's id."`
+	Asset string `json:"asset" format:"asset" example:"DE.C" doc:"The asset."`
+	Peer  string `json:"peer" format:"bic" doc:"The other bank."`
+	// State is OPENING as long as the chain does not have the channel.
+	State    string       `json:"state" enum:"OPENING,OPEN,CLOSING,FROZEN,CLOSED" example:"OPEN" doc:"State."`
+	Balances Sides        `json:"balances" doc:"What belongs to each bank by the chain."`
+	Escrow   Sides        `json:"escrow" doc:"What each put in less what left; may be negative."`
+	Free     string       `json:"free" format:"amount" doc:"What this bank can pay now."`
+	Anchored AnchoredSeqs `json:"anchored_seq" doc:"How far the chain has each bank's lane."`
+	Lanes    Lanes        `json:"lanes" doc:"This bank's records of both lanes."`
+	Synced   bool         `json:"synced" example:"true" doc:"Whether the banks have compared their records."`
+	// Alerts is empty if all is well.
+	Alerts []string `json:"alerts" nullable:"false" doc:"What an operator should look at."`
+	Limits Limits   `json:"limits" doc:"What the banks agreed when the channel opened."`
+	// Height and Time are of the block from which the chain's part is.
+	Height uint64    `json:"height" minimum:"0" example:"1207" doc:"The block that the chain's part is of."`
+	Time   time.Time `json:"time" doc:"That block's time."`
+}
+
+// Sides are an amount of each of a channel's banks.
+type Sides struct {
+	Own  string `json:"own" format:"balance" doc:"Of the bank that is asked."`
+	Peer string `json:"peer" format:"balance" doc:"Of the other bank."`
+}
+
+// AnchoredSeqs are the sequences of the heads that the chain has.
+type AnchoredSeqs struct {
+	Own  uint32 `json:"own" minimum:"0" example:"40" doc:"Of the lane in which this bank pays."`
+	Peer uint32 `json:"peer" minimum:"0" example:"38" doc:"Of the lane in which the other bank pays."`
+}
+
+// Lanes are a channel's lanes, each named after the bank that pays in it.
+type Lanes struct {
+	Own  Lane `json:"own" doc:"The lane in which this bank pays."`
+	Peer Lane `json:"peer" doc:"The lane in which the other bank pays."`
+}
+
+// Lane is how far a lane has come, by sequence of its updates.
+type Lane struct {
+	Generation uint32 `json:"generation" minimum:"0" example:"1" doc:"The generation that the rest is of."`
+	Written    uint32 `json:"written" minimum:"0" example:"42" doc:"The last update that is signed."`
+	Certified  uint32 `json:"certified" minimum:"0" example:"41" doc:"The last one that both banks signed."`
+	Bound      uint32 `json:"bound" minimum:"0" example:"41" doc:"The last one that will settle."`
+	Anchored   uint32 `json:"anchored" minimum:"0" example:"40" doc:"The last one that is settled."`
+	Suspended  bool   `json:"suspended" example:"false" doc:"Whether nothing becomes bound at present."`
+}
+
+// Limits are a channel's, for as long as it lives. Times are in seconds of block time.
+type Limits struct {
+	Window      int64  `json:"window_seconds" example:"30" doc:"How long a challenge or a close stays open."`
+	Blocks      uint64 `json:"window_blocks" minimum:"0" example:"10" doc:"The least blocks in that time."`
+	Uncertified uint32 `json:"uncertified" minimum:"0" example:"256" doc:"The most updates that may wait."`
+	Locks       uint32 `json:"locks" minimum:"0" example:"64" doc:"The most open locks of a lane."`
+	Locked      string `json:"locked" format:"amount" doc:"The most that is locked in a lane."`
+	Reserve     string `json:"reserve" format:"amount" doc:"What each bank's balance keeps at least."`
+	LockMin     int64  `json:"lock_min_seconds" example:"10" doc:"The shortest life of a lock."`
+	LockMax     int64  `json:"lock_max_seconds" example:"86400" doc:"The longest life of a lock."`
+}
+
+// ChannelPage is a page of channels.
+type ChannelPage struct {
+	Items []Channel `json:"items" nullable:"false" doc:"The channels, by id."`
+	Next  string    `json:"next,omitempty" format:"page" doc:"The next page, if there is more."`
+}
+
+// Crossing is an amount of the institution's own on its way from one ledger to the other.
+type Crossing struct {
+	ID   string `json:"id" format:"hash" doc:"The crossing's id."`
+	From Money  `json:"from" doc:"What leaves, in the asset of the ledger that it leaves."`
+	To   Money  `json:"to" doc:"What comes in, in the asset of the other ledger."`
+	// Stage is leaving (it may not have left yet), arriving (it has left), or one of the ends:
+	// arrived, and lapsed (it has not left and never will).
+	Stage string `json:"stage" enum:"leaving,arriving,arrived,lapsed" example:"arriving" doc:"How far it is."`
+	Final bool   `json:"final" example:"false" doc:"Whether the stage is the last one."`
+	// Expires is when it can no longer leave. What has left may come in at any time.
+	Expires time.Time `json:"expires" doc:"From then on it cannot leave any more."`
 }
 
 // Health is the answer of a process that serves. It says nothing of the ledgers behind it.

@@ -31,11 +31,13 @@ type Options struct {
 	Log *slog.Logger
 	// Genesis names the network's assets and banks.
 	Genesis *chain.Genesis
-	// Payments and Documents are a bank's, Quotes a clearing bank's. The operations of a port
-	// that is nil are not there.
+	// Payments, Documents and Channels are a bank's, Quotes a clearing bank's, Crossings
+	// everybody's whose own money crosses. The operations of a port that is nil are not there.
 	Payments  Payments
 	Documents Documents
+	Channels  Channels
 	Quotes    Quotes
+	Crossings Crossings
 
 	// Rate is the most requests of one client in a second.
 	Rate int
@@ -152,7 +154,8 @@ func newHandler(o Options) (http.Handler, error) {
 	router.NotFound(notFound)
 	router.MethodNotAllowed(notAllowed(router))
 	s := &server{
-		network: newNetwork(o.Genesis), payments: o.Payments, documents: o.Documents, quotes: o.Quotes,
+		network: newNetwork(o.Genesis), payments: o.Payments, documents: o.Documents,
+		channels: o.Channels, quotes: o.Quotes, crossings: o.Crossings,
 	}
 	if err := s.mount(router); err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ func TestOptionsThatCannotBeServed(t *testing.T) {
 			}
 			o.Log = slog.New(slog.DiscardHandler)
 			b := newBank()
-			o.Payments, o.Documents, o.Quotes, o.Genesis = b, b, b, network
+			o.serve(b, network)
 			if err := o.Valid(); err != nil {
 				t.Fatal(err)
 			}

@@ -29,6 +29,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/internal/peer"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -53,7 +54,7 @@ const instruction = `{
 
 const quoteRequest = `{"source": {"asset": "DE"}, "destination": {"asset": "DC/EP", "amount": "2000.00"}}`
 
-// bank is a stub of all three ports. It keeps idempotency keys as the ports promise to.
+// bank is a stub of all ports. It keeps idempotency keys as the ports promise to.
 type bank struct {
 	mu   sync.Mutex
 	seen map[string][32]byte
@@ -65,6 +66,12 @@ type bank struct {
 	panics bool
 	events []payment.Entry
 	found  *payment.Payment
+
+	channels []*payment.Channel
+	orders   []payment.Order // in the order in which they came, without repetitions
+	crossing ledger.Crossing
+	stage    connector.Stage
+	network  cypherlink.NetworkID
 }
 
 // submitted is what a port was told last.
@@ -74,6 +81,8 @@ type submitted struct {
 	key    string
 	asker  cypherlink.ParticipantID
 	quote  payment.QuoteRequest
+
+	opening payment.Opening
 }
 
 func newBank() *bank {
@@ -85,8 +94,14 @@ func newBank() *bank {
 	}}
 }
 
-func de() cypherlink.Asset   { return cypherlink.Asset{Ledger: "de", Code: "EUR", Scale: 2} }
-func dcep() cypherlink.Asset { return cypherlink.Asset{Ledger: "cypherium", Code: "CNY", Scale: 2} }
+func de() cypherlink.Asset        { return cypherlink.Asset{Ledger: "de", Code: "EUR", Scale: 2} }
+func dcep() cypherlink.Asset      { return cypherlink.Asset{Ledger: "cypherium", Code: "CNY", Scale: 2} }
+func dcepClaim() cypherlink.Asset { return cypherlink.Asset{Ledger: "de", Code: "CNYC", Scale: 2} }
+
+// serve makes the stub all ports.
+func (o *Options) serve(b *bank, g *chain.Genesis) {
+	o.Payments, o.Documents, o.Channels, o.Quotes, o.Crossings, o.Genesis = b, b, b, b, b, g
+}
 
 // once tells whether the same was told before under its name.
 func (b *bank) once(ctx context.Context, name string, now submitted) (bool, error) {
@@ -208,7 +223,9 @@ func newGenesis(tb testing.TB) *chain.Genesis {
 		})
 		third := second // a second EUR
 		third.Asset.Code, third.Label = "EUR", "EUR2"
-		f.Assets = append(f.Assets, second, third)
+		claim := f.Assets[0] // of the chain, backed by the external DC/EP
+		claim.Asset, claim.Label, claim.Backing = dcepClaim(), "DC/EP.C", dcep()
+		f.Assets = append(f.Assets, second, third, claim)
 		f.Participants[chaintest.Members+2].Role = chain.RoleClearing
 	}).Genesis
 }
@@ -303,7 +320,7 @@ func newWorld(tb testing.TB, change ...func(*Options)) *world {
 		Certificates: []tls.Certificate{w.authority.issue(tb, "server", false)},
 	}
 	o.Log = slog.New(slog.NewJSONHandler(w.log, nil))
-	o.Payments, o.Documents, o.Quotes, o.Genesis = w.bank, w.bank, w.bank, genesis(tb)
+	o.serve(w.bank, genesis(tb))
 	for _, f := range change {
 		f(&o)
 	}
@@ -448,7 +465,7 @@ func newDirect(tb testing.TB) *direct {
 		ClientCAs: x509.NewCertPool(),
 	}
 	o.Log = slog.New(slog.DiscardHandler)
-	o.Payments, o.Documents, o.Quotes, o.Genesis = d.bank, d.bank, d.bank, genesis(tb)
+	o.serve(d.bank, genesis(tb))
 	h, err := newHandler(o)
 	if err != nil {
 		tb.Fatal(err)
