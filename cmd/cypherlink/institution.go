@@ -224,7 +224,7 @@ func (i *institution) run(ctx context.Context, o api.Options, work func(context.
 	if err != nil {
 		return err
 	}
-	o.TLS, o.Log, o.Genesis = tls, i.log, i.keys.genesis
+	o.TLS, o.Log, o.Genesis, o.Crossings = tls, i.log, i.keys.genesis, &keyedRamp{ramp: i.ramp}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return i.follow.Run(ctx) })
 	group.Go(func() error { return i.gateway.Run(ctx) })

@@ -116,7 +116,7 @@ func arrives(t *testing.T, s *stage, x ledger.Crossing) {
 	defer cancel()
 	bank := bankA(t, s)
 	for {
-		got, err := bank.ramp.Stage(ctx, x.ID(bank.keys.genesis.Network()))
+		_, got, err := bank.ramp.Crossing(ctx, x.ID(bank.keys.genesis.Network()))
 		if err != nil || got == connector.Lapsed {
 			t.Fatal(got, err)
 		}
