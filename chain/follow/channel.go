@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cypherlink/cypherlink"
@@ -48,4 +49,51 @@ func (f *Follower) Channels() ([]*channels.Channel, error) {
 		})
 	})
 	return all, err
+}
+
+// anchoring is the index of the first event of a channel after which the lane's head is at the sequence
+// or beyond; state.ErrUnknown if there is none. A head never moves back, so it is found by bisection.
+func (m *mirror) anchoring(id channels.ID, lane channels.Side, seq uint32) (uint64, error) {
+	low, high := uint64(0), m.state.Header().Roots.FeedSize
+	for low < high {
+		middle := low + (high-low)/2
+		index, err := m.state.ChannelEvent(id, middle)
+		if errors.Is(err, state.ErrUnknown) {
+			high = middle
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		e, err := m.state.EventAt(index)
+		if err != nil {
+			return 0, err
+		}
+		fact, ok := e.Fact.(state.ChannelFact)
+		switch {
+		case !ok:
+			return 0, fmt.Errorf("event %d is of no channel: %w", index, state.ErrRecord)
+		case fact.Channel.Lanes[lane].Head.Seq >= seq:
+			high = middle
+		default:
+			low = index + 1
+		}
+	}
+	return m.state.ChannelEvent(id, low)
+}
+
+// Channel is a channel as the evidence shows it to have come to be, and of which block; the statement's
+// receipt is of no custody. Otherwise ErrEvidence, or the error of the finality proof. Costs one pairing
+// check.
+func (v *Verifier) Channel(evidence []byte) (*channels.Channel, Statement, error) {
+	e, block, err := v.open(evidence)
+	if err != nil {
+		return nil, Statement{}, err
+	}
+	if e.Event != nil {
+		if fact, ok := e.Event.Fact.(state.ChannelFact); ok {
+			return &fact.Channel, v.statement(e, block), nil
+		}
+	}
+	return nil, Statement{}, fmt.Errorf("it is of no channel: %w", ErrEvidence)
 }

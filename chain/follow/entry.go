@@ -7,6 +7,7 @@ import (
 
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/state"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/merkle"
 )
 
@@ -24,6 +25,29 @@ type Entry struct {
 // does.
 func (f *Follower) Entry(ctx context.Context, index uint64) (Entry, error) {
 	return proved(ctx, f, func() (Entry, error) { return f.mirror.entry(index) })
+}
+
+// Anchoring is the first event by which the chain has the head of a channel's lane at that sequence or
+// beyond: what it has there, and in which generation, the event says. As long as there is none it is
+// state.ErrUnknown; it waits as Receipt does.
+func (f *Follower) Anchoring(
+	ctx context.Context, id channels.ID, lane channels.Side, seq uint32,
+) (Entry, error) {
+	return proved(ctx, f, func() (Entry, error) {
+		index, err := f.mirror.anchoring(id, lane, seq)
+		if err != nil {
+			return Entry{}, err
+		}
+		return f.mirror.entry(index)
+	})
+}
+
+// Evidence is the entry as evidence, which stands in one piece.
+func (e *Entry) Evidence() *Evidence {
+	custody, _ := e.Event.Custody()
+	return &Evidence{
+		Proof: e.Finality, Event: e.Event, Index: e.Index, Path: e.Path, Custody: custody.ID,
+	}
 }
 
 // Finality proves the first block from a height on that has a proof here: whatever the feed held

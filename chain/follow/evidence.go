@@ -24,7 +24,7 @@ const (
 )
 
 // Evidence shows, to whoever holds the genesis, what stands of a custody on the chain (an event of
-// it, or that there is none), or that a crossing has passed.
+// it, or that there is none), that a crossing has passed, or where a channel has come to.
 type Evidence struct {
 	// Proof shows that its first block is final.
 	Proof chain.FinalityProof
@@ -180,28 +180,36 @@ func (v *Verifier) Statement(evidence []byte) (Statement, error) {
 	if err != nil {
 		return Statement{}, err
 	}
-	s := Statement{Block: block, Height: block.Height}
-	for _, i := range e.Proof.QC.Votes.Signers() {
-		s.Signers = append(s.Signers, v.committee.Roster().Member(i).ID)
-	}
-	s.Receipt = ledger.Receipt{Ledger: v.ledger, Evidence: evidence}
+	s := v.statement(e, block)
+	s.Receipt.Evidence = evidence
 	if e.Event == nil {
 		_, present, err := e.Absent.Verify(block.Roots.State, state.CustodyKey(e.Custody))
 		if err != nil || present {
 			return Statement{}, fmt.Errorf("custody %s is not absent: %w: %w", e.Custody, ErrEvidence, err)
 		}
 		s.Receipt.Custody = ledger.Custody{ID: e.Custody, State: ledger.Absent}
-		s.Receipt.Sequence, s.Receipt.TimeMS = block.Roots.FeedSize, block.TimeMS
 		return s, nil
 	}
 	custody, ok := e.Event.Custody()
 	if !ok {
 		return Statement{}, fmt.Errorf("event %d is of no custody: %w", e.Index, ErrEvidence)
 	}
-	s.Height = e.Event.Height
 	s.Receipt.Custody = custody
-	s.Receipt.Sequence, s.Receipt.TimeMS = e.Index+1, e.Event.TimeMS
 	return s, nil
+}
+
+// statement is what all evidence says: when, and who made it final.
+func (v *Verifier) statement(e *Evidence, block chain.Header) Statement {
+	s := Statement{Block: block, Height: block.Height, Receipt: ledger.Receipt{
+		Ledger: v.ledger, Sequence: block.Roots.FeedSize, TimeMS: block.TimeMS,
+	}}
+	if e.Event != nil {
+		s.Height, s.Receipt.Sequence, s.Receipt.TimeMS = e.Event.Height, e.Index+1, e.Event.TimeMS
+	}
+	for _, i := range e.Proof.QC.Votes.Signers() {
+		s.Signers = append(s.Signers, v.committee.Roster().Member(i).ID)
+	}
+	return s
 }
 
 // open decodes evidence and verifies that its block is final and, unless it shows that a custody is

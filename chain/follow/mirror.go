@@ -100,10 +100,9 @@ func (m *mirror) event(index uint64) (ledger.Receipt, error) {
 	if !ok {
 		return ledger.Receipt{}, errOther
 	}
-	evidence := Evidence{Proof: e.Finality, Event: e.Event, Index: index, Path: e.Path}
 	return ledger.Receipt{
 		Ledger: m.ledger, Custody: custody, Sequence: index + 1, TimeMS: e.Event.TimeMS,
-		Evidence: evidence.Encode(),
+		Evidence: e.Evidence().Encode(),
 	}, nil
 }
 

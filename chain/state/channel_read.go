@@ -2,6 +2,8 @@ package state
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cypherlink/cypherlink"
@@ -124,6 +126,23 @@ func (s *State) Channels(yield func(*channels.Channel) bool) error {
 		err = bad
 	}
 	return err
+}
+
+// ChannelEvent is the index of the first event of a channel from an index on; ErrUnknown if there is
+// none.
+func (s *State) ChannelEvent(id channels.ID, from uint64) (uint64, error) {
+	key := func(index uint64) []byte {
+		return slices.Concat([]byte{spaceChannel}, id[:], encodeIndex(index))
+	}
+	index, ok := uint64(0), false
+	err := s.store.Scan(key(from), key(math.MaxUint64), func(found, _ []byte) bool {
+		index, ok = wire.NewReader(found[1+len(id):]).U64(), true
+		return false
+	})
+	if err == nil && !ok {
+		err = fmt.Errorf("event of channel %s from %d: %w", id, from, ErrUnknown)
+	}
+	return index, err
 }
 
 // Reveal is the final reveal of a condition's preimage; ok tells whether there is one.

@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/cypherlink/cypherlink"
@@ -207,6 +208,23 @@ func TestLifeOfAChannel(t *testing.T) {
 	o.Do = again
 	b.id = channels.NewID(b.World.Network, b.parties(), b.World.Asset, 2)
 	b.makes(b.joint(o, 0, 1, 3, 4))
+	b.listed(b.id)
+	b.listed(channels.NewID(b.World.Network, b.parties(), b.World.Asset, 1))
+	b.listed(channels.ID{1})
+}
+
+// listed wants the index of a channel's events to be what the feed says.
+func (b *banking) listed(id channels.ID) {
+	b.t.Helper()
+	next, want := uint64(0), state.ErrUnknown
+	for from := b.Final().Roots().FeedSize; from+1 > 0; from-- { // down to zero
+		if e, err := b.EventAt(from); err == nil && e.Fact.Subject() == cypherlink.Hash(id) {
+			next, want = from, nil
+		}
+		if got, err := b.ChannelEvent(id, from); got != next || !errors.Is(err, want) {
+			b.t.Fatalf("channel %s from %d: %d, want %d, %v", id, from, got, next, err)
+		}
+	}
 }
 
 func (b *banking) certificateAt(gen, seq uint32, paid cypherlink.Amount) channels.Point {

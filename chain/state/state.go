@@ -32,6 +32,7 @@ const (
 	spaceProof   byte = 'p' // height -> finality proof
 	spaceReceipt byte = 'r' // subject -> index of its latest event
 	spaceTip     byte = 't' // -> tip
+	spaceChannel byte = 'c' // channel, index -> nothing; of every event of a channel
 )
 
 // State is the ledger on the chain: the final state in a store, and the rules by which a
@@ -197,6 +198,9 @@ func (s *State) write(v *Version, f Final) error {
 		put(spaceEvent, index, v.events[i].Encode())
 		subject := v.events[i].Fact.Subject()
 		put(spaceReceipt, subject[:], index)
+		if _, ok := v.events[i].Fact.(ChannelFact); ok {
+			put(spaceChannel, append(subject[:], index...), []byte{})
+		}
 	}
 	next := tip{network: s.genesis.Network(), header: f.Block.Header, sequence: f.Sequence, root: v.root}
 	put(spaceBlock, encodeIndex(v.height), f.Block.Encode())
