@@ -120,7 +120,7 @@ type Party struct {
 func NewParty(s Settings, channel *Channel, events []Event) *Party {
 	p := &Party{s: s, waiting: map[uint32]Entry{}}
 	for i := range p.d.lanes {
-		p.d.lanes[i].begin(0, Head{Hash: cypherlink.Hash(channel.ID), Locks: LockRoot(nil)}, nil, true)
+		p.d.lanes[i].begin(0, channel.start(), nil, true)
 	}
 	for _, e := range events {
 		p.d.fold(s.Side, e)

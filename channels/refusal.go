@@ -31,7 +31,12 @@ const (
 	L10 Rule = "L10"
 	H1  Rule = "H1"
 	H4  Rule = "H4"
+	V   Rule = "V"
 )
+
+// CodeUnknownPrev refuses to endorse an update that follows one which the Validator has neither
+// endorsed nor anchored in its view (V): the payer asks again for the ones before, in their order.
+const CodeUnknownPrev cypherlink.Code = "channel_v_prev"
 
 // Code is the code of a refusal by the rule, such as "channel_t2".
 func (r Rule) Code() cypherlink.Code { return cypherlink.Code("channel_" + strings.ToLower(string(r))) }
@@ -47,6 +52,7 @@ func refuse(rule Rule, reason, format string, args ...any) error {
 const (
 	reasonLimit     = "AM23" // channel or settlement limit
 	reasonFunds     = "AM04"
+	reasonDuplicate = "AM05"
 	reasonSignature = "DS0B"
 	reasonSigner    = "DS0H"
 	reasonLate      = "TM01"

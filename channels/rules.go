@@ -391,8 +391,11 @@ func New(rules *Rules, now Time, j *Joint) (*Channel, error) {
 		ID: j.Channel, Asset: o.Asset, Limits: o.Limits, Banks: o.Banks, Accounts: o.Accounts, State: Opened,
 	}
 	for i := range c.Lanes {
-		c.Lanes[i].Head = Head{Hash: cypherlink.Hash(c.ID), Locks: LockRoot(nil)}
+		c.Lanes[i].Head = c.start()
 		c.Lanes[i].Signers = rules.Signers(c, Side(i))
 	}
 	return c, nil
 }
+
+// start is where both lanes begin.
+func (c *Channel) start() Head { return Head{Hash: cypherlink.Hash(c.ID), Locks: LockRoot(nil)} }
