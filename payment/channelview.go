@@ -5,9 +5,6 @@ import (
 	"github.com/cypherlink/cypherlink/channels"
 )
 
-// CodeNoChannel says that nothing is known of the channel.
-const CodeNoChannel cypherlink.Code = "channel_unknown"
-
 // Channel is a channel as one of its two banks sees it.
 type Channel struct {
 	// Channels.Channel is what the chain has, in the block of Now.

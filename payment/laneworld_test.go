@@ -216,7 +216,9 @@ func (b *ledgerOfCustomers) Release(_ context.Context, p Posting) error {
 	return b.enter("release", p, p.Money.Amount)
 }
 
-func (b *ledgerOfCustomers) Refuse(_ context.Context, p Posting) error { return b.enter("refuse", p, p.Money.Amount) }
+func (b *ledgerOfCustomers) Refuse(_ context.Context, p Posting) error {
+	return b.enter("refuse", p, p.Money.Amount)
+}
 
 func (b *ledgerOfCustomers) count(step string) int {
 	b.mu.Lock()

@@ -53,10 +53,10 @@ const (
 	CodeLate cypherlink.Code = "custody_late"
 	// CodeVoid: the chain ended the channel's generation without the payment.
 	CodeVoid cypherlink.Code = "payment_void"
-	// CodeNoChannel: the two banks have no open channel in the asset.
-	CodeNoChannel cypherlink.Code = "channel_missing"
-	// CodeUnknownChannel: this bank knows no such channel.
-	CodeUnknownChannel cypherlink.Code = "channel_unknown"
+	// CodeNoWay: the two banks have no open channel in the asset.
+	CodeNoWay cypherlink.Code = "channel_missing"
+	// CodeNoChannel: nothing is known of the channel.
+	CodeNoChannel cypherlink.Code = "channel_unknown"
 	// CodeUnready: the payment has not come so far here yet; it is to be told again.
 	CodeUnready cypherlink.Code = "payment_unready"
 	// CodeNoReceipt: the payment is not settled, or not all of its evidence is here.

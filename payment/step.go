@@ -101,28 +101,28 @@ type (
 // Issue begins an Offer: the quote that was signed.
 type Issue Offered
 
-func (Instruct) input()    {}
-func (GotSetup) input()    {}
-func (GotQuote) input()    {}
-func (GotProof) input()    {}
-func (GotVerdicts) input() {}
-func (GotRelay) input()    {}
-func (GotPayer) input()    {}
-func (GotHold) input()     {}
-func (InLane) input()      {}
-func (NotInLane) input()   {}
-func (GotBooked) input()   {}
-func (GotCredited) input() {}
+func (Instruct) input()     {}
+func (GotSetup) input()     {}
+func (GotQuote) input()     {}
+func (GotProof) input()     {}
+func (GotVerdicts) input()  {}
+func (GotRelay) input()     {}
+func (GotPayer) input()     {}
+func (GotHold) input()      {}
+func (InLane) input()       {}
+func (NotInLane) input()    {}
+func (GotBooked) input()    {}
+func (GotCredited) input()  {}
 func (GotReturning) input() {}
-func (GotReturned) input() {}
-func (Refused) input()     {}
-func (Seen) input()        {}
-func (Moves) input()       {}
-func (Tick) input()        {}
-func (Ask) input()         {}
-func (Propose) input()     {}
-func (Present) input()     {}
-func (Issue) input()       {}
+func (GotReturned) input()  {}
+func (Refused) input()      {}
+func (Seen) input()         {}
+func (Moves) input()        {}
+func (Tick) input()         {}
+func (Ask) input()          {}
+func (Propose) input()      {}
+func (Present) input()      {}
+func (Issue) input()        {}
 
 // Effects are carried out in the order of the fields. Nothing of the rest begins before Persist
 // is durable.
@@ -248,14 +248,14 @@ func (AwaitReturn) Question() Question { return QuestionReturn }
 // Question is QuestionLookUp, or the one after it for the destination leg.
 func (l LookUp) Question() Question { return QuestionLookUp + Question(l.Leg) }
 
-func (AskSetup) task()   {}
-func (AskQuote) task()   {}
-func (Agree) task()      {}
-func (Judge) task()      {}
-func (Certify) task()    {}
-func (BeginRelay) task() {}
-func (BeginPayer) task() {}
-func (Hold) task()       {}
-func (Book) task()       {}
+func (AskSetup) task()    {}
+func (AskQuote) task()    {}
+func (Agree) task()       {}
+func (Judge) task()       {}
+func (Certify) task()     {}
+func (BeginRelay) task()  {}
+func (BeginPayer) task()  {}
+func (Hold) task()        {}
+func (Book) task()        {}
 func (AwaitReturn) task() {}
-func (LookUp) task()     {}
+func (LookUp) task()      {}

@@ -46,8 +46,8 @@ type teller struct {
 	payments map[cypherlink.UETR]*live
 	// queue are payments that are not written yet, in the order in which they came; single are those
 	// that a Validator refused together with others, each of which gets an update of its own.
-	queue  []*live
-	single map[cypherlink.UETR]bool
+	queue    []*live
+	single   map[cypherlink.UETR]bool
 	pace     anchorPace
 	shares   map[cypherlink.Hash]cosi.Signature // the other bank's, of joint actions under way
 	handing  map[string]bool                    // what is being handed to the chain

@@ -64,7 +64,9 @@ func (t *teller) sign(m channels.Message) (channels.Message, error) {
 
 func (t *teller) network() cypherlink.NetworkID { return t.connect.Bank.Genesis.Network() }
 
-func (t *teller) signUpdate(f cosi.Frame) ([64]byte, error) { return t.connect.LaneSigner.SignRecorded(f) }
+func (t *teller) signUpdate(f cosi.Frame) ([64]byte, error) {
+	return t.connect.LaneSigner.SignRecorded(f)
+}
 
 func (t *teller) signJoint(j *channels.Joint) (cosi.Signature, error) {
 	roster, err := t.roster()

@@ -121,6 +121,18 @@ func (l *Ledger) Submit(ctx context.Context, command *ledger.SignedCommand) (led
 func (l *Ledger) await(
 	ctx context.Context, command *ledger.SignedCommand, done func() (bool, error),
 ) error {
+	err := l.HandIn(ctx, state.Command{Signed: command}, done)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("command about %s: %w", command.Command.About(command.Network), err)
+	}
+	return err
+}
+
+// HandIn hands a transaction to all members at once, and again, until done is true or fails, or until
+// so many have refused it that one of them is honest: then a *cypherlink.Error. Done is asked before,
+// and after each final block that the follower has verified. At the end of ctx it is not known whether
+// the transaction has taken effect.
+func (l *Ledger) HandIn(ctx context.Context, body state.Body, done func() (bool, error)) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -134,7 +146,7 @@ func (l *Ledger) await(
 		}
 		if !asked {
 			asked = true
-			tx := state.NewTransaction(state.Command{Signed: command})
+			tx := state.NewTransaction(body)
 			for i, m := range l.members {
 				asking.Go(func() { press(ctx, i, m, tx, words) })
 			}
@@ -146,8 +158,7 @@ func (l *Ledger) await(
 			}
 		case <-changed:
 		case <-ctx.Done():
-			about := command.Command.About(command.Network)
-			return fmt.Errorf("command about %s: %w", about, context.Cause(ctx))
+			return context.Cause(ctx)
 		}
 	}
 }
