@@ -19,9 +19,9 @@ const sessionRecord = "channel_sessions"
 
 // keepChannels runs a teller for each of the bank's channels, until ctx ends.
 func (c *Connect) keepChannels(ctx context.Context, open []*live) error {
-	waiting := map[channelOf][]*live{}
+	waiting := map[channels.ID][]*live{}
 	for _, l := range open {
-		waiting[l.channelOf()] = append(waiting[l.channelOf()], l)
+		waiting[l.machine.lane.channel] = append(waiting[l.machine.lane.channel], l)
 	}
 	if err := c.wanted(ctx); err != nil {
 		return fmt.Errorf("take up the openings: %w", err)
@@ -46,51 +46,24 @@ func (c *Connect) keepChannels(ctx context.Context, open []*live) error {
 	}
 }
 
-// channelOf is what a payment knows of its channel before it is in one.
-type channelOf struct {
-	peer  cypherlink.ParticipantID
-	asset cypherlink.Asset
-}
-
-func (l *live) channelOf() channelOf {
-	return channelOf{l.machine.route.Payee, l.machine.route.Source}
-}
-
 // scan starts the tellers of channels that have none.
-func (c *Connect) scan(ctx context.Context, waiting map[channelOf][]*live) error {
+func (c *Connect) scan(ctx context.Context, waiting map[channels.ID][]*live) error {
 	all, err := c.Chain.Channels()
 	if err != nil {
 		return err
 	}
 	for _, ch := range all {
-		side, ours := ch.Side(c.Bank.ID)
-		if !ours || c.teller(ch.ID) != nil {
+		_, ours := ch.Side(c.Bank.ID)
+		over := ch.State == channels.Closed && len(waiting[ch.ID]) == 0
+		if !ours || over || c.teller(ch.ID) != nil {
 			continue
 		}
-		of := channelOf{ch.Banks[side.Other()], ch.Asset}
-		mine, others := payersOf(ch, waiting[of])
-		if ch.State == channels.Closed && len(mine) == 0 {
-			continue
-		}
-		if err := c.startTeller(ctx, ch.ID, mine); err != nil {
+		if err := c.startTeller(ctx, ch.ID, waiting[ch.ID]); err != nil {
 			return fmt.Errorf("channel %s: %w", ch.ID, err)
 		}
-		waiting[of] = others
+		delete(waiting, ch.ID)
 	}
 	return nil
-}
-
-// payersOf are those of the payments that are in the channel, or may come into it.
-func payersOf(ch *channels.Channel, all []*live) (mine, others []*live) {
-	for _, l := range all {
-		in := l.machine.lane.last.Channel
-		if in == ch.ID || in == (channels.ID{}) && ch.State == channels.Opened {
-			mine = append(mine, l)
-		} else {
-			others = append(others, l)
-		}
-	}
-	return mine, others
 }
 
 func (c *Connect) startTeller(ctx context.Context, id channels.ID, payments []*live) error {
@@ -132,11 +105,11 @@ func (c *Connect) teller(id channels.ID) *teller {
 }
 
 // channelWith is the teller of the open channel with a bank in an asset, or nil.
-func (c *Connect) channelWith(of channelOf) *teller {
+func (c *Connect) channelWith(peer cypherlink.ParticipantID, asset cypherlink.Asset) *teller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.tellers {
-		if shown := t.shown.Load(); t.peer == of.peer && t.asset == of.asset && shown != nil &&
+		if shown := t.shown.Load(); t.peer == peer && t.asset == asset && shown != nil &&
 			shown.State == channels.Opened {
 			return t
 		}
@@ -144,10 +117,9 @@ func (c *Connect) channelWith(of channelOf) *teller {
 	return nil
 }
 
-// enter hands a payment whose money is held to the teller of its channel. Without one, the payment is
-// told so, and goes on without.
+// enter hands a payment whose money is held to the teller of its channel; false if there is none.
 func (c *Connect) enter(l *live) bool {
-	t := c.channelWith(l.channelOf())
+	t := c.teller(l.machine.lane.channel)
 	if t == nil {
 		return false
 	}

@@ -36,7 +36,7 @@ func everyEvent(tb testing.TB, n *network) []Event {
 		Addressed{o.setup},
 		Quoted{o.quote},
 		*o.drafted,
-		Agreed{proof},
+		Agreed{Proof: proof},
 		Judged{Leg: 1, Verdicts: o.verdicts[1]},
 		Judged{},
 		Relayed{},
@@ -116,7 +116,7 @@ func messages(tb testing.TB, n *network) map[string]struct {
 	request := only[AskQuote](tb, e).Request
 	e = s.tell(GotQuote{s.issued(only[AskQuote](tb, e))})
 	proof := s.prove(tb, only[Agree](tb, e).Terms)
-	e = s.tell(GotProof{proof})
+	e = s.tell(GotProof{Proof: proof})
 	verdicts := n.verdicts(tb, proof.Terms, terms.Destination)
 	type message = struct {
 		raw   []byte

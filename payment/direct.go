@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/kyc"
 	"github.com/cypherlink/cypherlink/terms"
 )
@@ -19,6 +20,8 @@ func void() *cypherlink.Error {
 
 // laned is the fold of what became of a payment in a channel: of either bank's machine.
 type laned struct {
+	// channel is over which an outgoing payment goes.
+	channel channels.ID
 	// last is how far it has come, zero if it was never written.
 	last Laned
 	// booked is what the own books did last, zero if nothing.
@@ -159,7 +162,7 @@ func (o *outgoing) posting() Posting {
 	i := o.instructed.Instruction
 	return Posting{
 		Payment: i.UETR, Direction: Out, Customer: i.Debtor.Account, Returns: i.Returns,
-		Money: Money{o.route.Source, o.route.Amount},
+		Money: Money{o.route.Source, o.route.Amount}, Channel: o.lane.channel,
 	}
 }
 

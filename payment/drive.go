@@ -143,7 +143,7 @@ func (c *Connect) drive(ctx context.Context, l *live) (entered bool, err error) 
 			l.first = Effects{}
 			if entered = c.enter(l); !entered {
 				effects, err = c.advance(ctx, l, []Input{NotInLane{refuse(
-					CodeNoWay, "AG03", "there is no open channel with the creditor's bank", nil)}})
+					CodeNoWay, "ED06", "the channel is not kept here any more", nil)}})
 			}
 		}
 		if err != nil {

@@ -57,8 +57,12 @@ type (
 		Terms  *terms.Terms
 		Packet []byte
 	}
-	// Agreed is the proof that all parties signed the terms. It belongs to an Incoming too.
-	Agreed struct{ Proof *terms.Proof }
+	// Agreed is the proof that all parties signed the terms, and the channel over which the payment
+	// goes, zero if over none. It belongs to an Incoming too.
+	Agreed struct {
+		Proof   *terms.Proof
+		Channel channels.ID
+	}
 	// Judged holds the verdicts that the asset of a leg asks for, all of them approving. It
 	// belongs to an Incoming too.
 	Judged struct {

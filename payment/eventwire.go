@@ -48,6 +48,7 @@ func appendFact(w *wire.Writer, f Fact) {
 		w.Var(f.Packet)
 	case Agreed:
 		appendProof(w, f.Proof)
+		w.Fixed(f.Channel[:])
 	case Judged:
 		w.U8(f.Leg)
 		appendVerdicts(w, f.Verdicts)
@@ -117,7 +118,9 @@ func readFact(r *wire.Reader, kind uint8, keys validator.Keys) Fact {
 	case kindDrafted:
 		return Drafted{Terms: readTerms(r), Packet: r.Var(ledger.MaxPacket)}
 	case kindAgreed:
-		return Agreed{readProof(r)}
+		f := Agreed{Proof: readProof(r)}
+		r.Fixed(f.Channel[:])
+		return f
 	case kindJudged:
 		return Judged{Leg: r.U8(), Verdicts: readVerdicts(r)}
 	case kindRelayed:

@@ -255,7 +255,7 @@ func (m *Incoming) present(in Present) ([]Fact, *cypherlink.Error) {
 	case m.Over():
 		return nil, refuse(CodeOver, "TM01", "the payment has ended", nil)
 	}
-	return []Fact{Agreed{in.Proof}}, nil
+	return []Fact{Agreed{Proof: in.Proof}}, nil
 }
 
 // ends is an outcome and, if nothing moved, the end.

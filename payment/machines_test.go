@@ -111,7 +111,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		{"a proof of other terms", func(s *scene) Input {
 			other := *s.drafted()
 			other.KYC[0]++
-			return GotProof{&terms.Proof{Terms: &other}}
+			return GotProof{Proof: &terms.Proof{Terms: &other}}
 		}, ErrMessage},
 		{"verdicts on another payment", func(s *scene) Input {
 			other := *s.agreed().Terms
@@ -652,7 +652,7 @@ func TestLogsThatContradictThemselves(t *testing.T) {
 		Answer: s.in.announced.Answer, Address: s.in.announced.Address,
 	}
 	for name, log := range map[string][]Event{
-		"agreed before anything":       {event(Agreed{proof})},
+		"agreed before anything":       {event(Agreed{Proof: proof})},
 		"an end and then more":         {event(*s.out.instructed), event(ended), event(Routed{s.out.route})},
 		"an incoming payment's":        {event(announced)},
 		"a leg that is none":           {event(Judged{Leg: 2})},
@@ -665,7 +665,7 @@ func TestLogsThatContradictThemselves(t *testing.T) {
 	for name, log := range map[string][]Event{
 		"an outgoing payment's": {event(*s.out.instructed)},
 		"approved, then agreed": {event(announced), event(Judged{Leg: 1})},
-		"an end and then more":  {event(announced), event(ended), event(Agreed{proof})},
+		"an end and then more":  {event(announced), event(ended), event(Agreed{Proof: proof})},
 	} {
 		if _, err := NewIncoming(n.bank(n.b), log); !errors.Is(err, ErrEvent) {
 			t.Errorf("incoming: %s: %v", name, err)

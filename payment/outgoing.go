@@ -119,7 +119,7 @@ func (o *outgoing) apply(e Event) error {
 	case Drafted:
 		o.drafted, o.draftedAt = &f, moment(e.At)
 	case Agreed:
-		o.proof, to = f.Proof, StatusAgreed
+		o.proof, o.lane.channel, to = f.Proof, f.Channel, StatusAgreed
 	case Judged:
 		if f.Leg > terms.Destination {
 			return fmt.Errorf("leg %d: %w", f.Leg, ErrEvent)

@@ -64,8 +64,7 @@ func (c *Connect) try(ctx context.Context, t Task) ([]Input, error) {
 		q, err := connector.DecodeQuote(raw, c.Bank.Genesis)
 		return []Input{GotQuote{q}}, err
 	case Agree:
-		proof, err := c.table.agree(ctx, t.Terms)
-		return []Input{GotProof{proof}}, err
+		return c.agree(ctx, t.Terms)
 	case Judge:
 		verdicts, err := pollAll(ctx, c.Bank.Genesis, c.Peers, c.Log, t.Request)
 		return []Input{GotVerdicts{Leg: t.Request.Leg, Verdicts: verdicts}}, err
@@ -95,6 +94,21 @@ func (c *Connect) try(ctx context.Context, t Task) ([]Input, error) {
 		return []Input{GotReturned{}}, nil
 	}
 	return nil, fmt.Errorf("%T: %w", t, errInput)
+}
+
+// agree has terms signed. Those of one leg need a channel, for which there is no other way.
+func (c *Connect) agree(ctx context.Context, t *terms.Terms) ([]Input, error) {
+	var in GotProof
+	if len(t.Legs) == 1 {
+		teller := c.channelWith(t.Payee, t.Legs[terms.Source].Asset)
+		if teller == nil {
+			return nil, refuse(CodeNoWay, "AG03", "there is no open channel with the creditor's bank", nil)
+		}
+		in.Channel = teller.id
+	}
+	var err error
+	in.Proof, err = c.table.agree(ctx, t)
+	return []Input{in}, err
 }
 
 // beginPayer starts the machine on the ledgers, unless it was started before this process

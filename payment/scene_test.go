@@ -195,7 +195,7 @@ func (s *scene) agreed() *terms.Proof {
 		}
 	}
 	proof := s.prove(s.tb, t)
-	s.tell(GotProof{proof})
+	s.tell(GotProof{Proof: proof})
 	return proof
 }
 

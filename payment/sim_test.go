@@ -236,7 +236,7 @@ func (s *sim) do(t Task) []Input {
 			return no()
 		}
 		s.signed["connector"][t.Terms.Hash().String()] = true
-		return []Input{GotProof{&terms.Proof{Terms: t.Terms}}}
+		return []Input{GotProof{Proof: &terms.Proof{Terms: t.Terms}}}
 	case Judge:
 		if s.rng.IntN(20) == 0 {
 			return no()

@@ -26,8 +26,8 @@ type (
 	GotSetup struct{ Answer *SetupAnswer }
 	// GotQuote answers AskQuote.
 	GotQuote struct{ Quote *connector.SignedQuote }
-	// GotProof answers Agree.
-	GotProof struct{ Proof *terms.Proof }
+	// GotProof answers Agree, with the channel for a payment that goes over one.
+	GotProof Agreed
 	// GotVerdicts answers Judge and Certify. Verdicts on the leg on which a bank is paid go to
 	// its Incoming too.
 	GotVerdicts Judged
@@ -178,7 +178,7 @@ type (
 		To      cypherlink.ParticipantID
 		Request *QuoteRequest
 	}
-	// Agree has the terms signed by all parties.
+	// Agree has the terms signed by all parties, after the channel is found if the payment needs one.
 	Agree struct{ Terms *terms.Terms }
 	// Judge asks the Validators of the leg's asset.
 	Judge struct{ Request *VerdictRequest }

@@ -235,9 +235,15 @@ const (
 )
 
 func customersA() []customerConfig {
-	return []customerConfig{{Name: debtorName, IBAN: debtorIBAN}}
+	return []customerConfig{{Name: debtorName, IBAN: debtorIBAN, Opening: openingClaim()}}
 }
 
 func customersB() []customerConfig {
-	return []customerConfig{{Name: creditorName, Other: creditorCN}}
+	return []customerConfig{{Name: creditorName, Other: creditorCN, Opening: openingClaim()}}
+}
+
+// openingClaim is what each customer has at its bank for payments over the channel.
+func openingClaim() []balanceConfig {
+	claim := assetClaim()
+	return []balanceConfig{{Asset: assetName{claim.Ledger, claim.Code}, Balance: "100000.00"}}
 }

@@ -14,11 +14,13 @@ import (
 	"github.com/cypherlink/cypherlink/ilp"
 	"github.com/cypherlink/cypherlink/kyc"
 	"github.com/cypherlink/cypherlink/payment"
+	"github.com/cypherlink/cypherlink/payment/books"
 )
 
 // connectCommand runs a bank's Cypherium Connect.
 type connectCommand struct {
-	Config string `help:"Configuration file." required:"" type:"existingfile"`
+	Config   string `help:"Configuration file." required:"" type:"existingfile"`
+	Restored bool   `help:"The store is an older copy: sign nothing in a channel before its generations have ended."`
 }
 
 // connectConfig configures a bank.
@@ -40,6 +42,10 @@ type connectConfig struct {
 	Screening []string     `json:"screening"`
 	Negotiate jsonDuration `json:"negotiate_within"`
 	Approve   jsonDuration `json:"approve_within"`
+	// Channels are how the bank runs its channels; without assets it has none.
+	Channels channelsConfig `json:"channels"`
+
+	restored bool
 }
 
 type customerConfig struct {
@@ -47,6 +53,13 @@ type customerConfig struct {
 	IBAN   string `json:"iban,omitempty"`
 	Other  string `json:"other,omitempty"`
 	Closed bool   `json:"closed,omitempty"`
+	// Opening is what the account has when the bank first starts.
+	Opening []balanceConfig `json:"opening,omitempty"`
+}
+
+type balanceConfig struct {
+	Asset   assetName `json:"asset"`
+	Balance string    `json:"balance"`
 }
 
 // Run is the process.
@@ -55,6 +68,7 @@ func (c *connectCommand) Run(s *session) error {
 	if err := readConfig(c.Config, &config); err != nil {
 		return refusal{err}
 	}
+	config.restored = c.Restored
 	return runProcess(s, config.Node, func(ctx context.Context, log *slog.Logger) (process, error) {
 		return newConnect(ctx, &config, log, bare)
 	})
@@ -64,6 +78,8 @@ func (c *connectCommand) Run(s *session) error {
 type connectProcess struct {
 	*institution
 	connect *payment.Connect
+	// channels tells whether the bank has any to serve.
+	channels bool
 }
 
 func newConnect(
@@ -82,14 +98,22 @@ func newConnect(
 	if err != nil {
 		return nil, err
 	}
-	customers, err := newCustomers(c.Customers)
+	accounts, err := c.accounts(i.keys)
 	if err != nil {
 		return nil, err
 	}
-	p := &connectProcess{institution: i}
+	customers, err := books.Open(ctx, i.store, accounts)
+	if err != nil {
+		return nil, err
+	}
+	p := &connectProcess{institution: i, channels: len(bank.Direct) > 0}
 	p.connect, err = payment.NewConnect(payment.Options{
 		Bank: bank, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
 		Cosigner: i.keys.cosigning, Peers: i.callers, Customers: customers, Random: rand.Reader, Log: log,
+		ChannelOptions: payment.ChannelOptions{
+			Chain: i.follow, Committee: i.chain, LaneSigner: i.keys.identity, JointSigner: i.keys.cosigning,
+			Books: customers, Restored: c.restored,
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -101,6 +125,9 @@ func newConnect(
 func (p *connectProcess) Run(ctx context.Context) error {
 	o := api.DefaultOptions()
 	o.Payments, o.Documents = p.connect, p.connect
+	if p.channels {
+		o.Channels = p.connect
+	}
 	return p.run(ctx, o, p.connect.Run)
 }
 
@@ -135,6 +162,9 @@ func (c *connectConfig) bank(k *keys) (*payment.Bank, error) {
 	if b.Margins, err = c.Margins.margins(k.genesis, funding.Asset.Ledger, k.genesis.Chain()); err != nil {
 		return nil, err
 	}
+	if err = c.Channels.configure(b); err != nil {
+		return nil, err
+	}
 	if b.Base, err = ilp.ParseAddress(c.Address); err != nil {
 		return nil, err
 	}
@@ -145,36 +175,33 @@ func (c *connectConfig) bank(k *keys) (*payment.Bank, error) {
 	return b, cypherlink.DecodeHex(b.Secret[:], text)
 }
 
-// customers are a bank's customers' accounts, by their text.
-type customers map[string]customerConfig
-
-func newCustomers(all []customerConfig) (customers, error) {
-	b := customers{}
-	for _, c := range all {
-		if c.IBAN != "" {
-			if _, err := cypherlink.ParseIBAN(c.IBAN); err != nil {
+// accounts are the customers' accounts.
+func (c *connectConfig) accounts(k *keys) ([]books.Account, error) {
+	var all []books.Account
+	for _, customer := range c.Customers {
+		a := books.Account{Holder: customer.Name, Standing: kyc.Open, Number: kyc.Account{Other: customer.Other}}
+		if customer.Closed {
+			a.Standing = kyc.Closed
+		}
+		if customer.IBAN != "" {
+			iban, err := cypherlink.ParseIBAN(customer.IBAN)
+			if err != nil {
 				return nil, err
 			}
-			b["iban "+c.IBAN] = c
-			continue
+			a.Number.IBAN = iban
 		}
-		b["other "+c.Other] = c
+		for _, b := range customer.Opening {
+			asset, err := b.Asset.find(k.genesis)
+			if err != nil {
+				return nil, err
+			}
+			amount, err := cypherlink.ParseAmount(b.Balance, asset.Asset.Scale)
+			if err != nil {
+				return nil, err
+			}
+			a.Opening = append(a.Opening, payment.Money{Asset: asset.Asset, Amount: amount})
+		}
+		all = append(all, a)
 	}
-	return b, nil
-}
-
-// Standing implements payment.Customers.
-func (b customers) Standing(_ context.Context, a kyc.Account) (kyc.Standing, string, error) {
-	key := "other " + a.Other
-	if !a.IBAN.IsZero() {
-		key = "iban " + a.IBAN.String()
-	}
-	c, ok := b[key]
-	switch {
-	case !ok:
-		return kyc.Unknown, "", nil
-	case c.Closed:
-		return kyc.Closed, c.Name, nil
-	}
-	return kyc.Open, c.Name, nil
+	return all, nil
 }

@@ -60,6 +60,7 @@ type institution struct {
 	store   *store.Store
 	callers *callers
 	follow  *follow.Follower
+	chain   *chainledger.Ledger
 	gateway *kafkaledger.Gateway
 	ledgers map[cypherlink.LedgerID]ledger.Ledger
 	ramps   map[cypherlink.LedgerID]ledger.Ramp
@@ -152,11 +153,10 @@ func (i *institution) openChain() error {
 	if i.follow, err = follow.Open(o); err != nil {
 		return err
 	}
-	l, err := chainledger.New(g, i.follow, members)
-	if err != nil {
+	if i.chain, err = chainledger.New(g, i.follow, members); err != nil {
 		return err
 	}
-	i.ledgers[g.Chain()], i.ramps[g.Chain()] = l, l
+	i.ledgers[g.Chain()], i.ramps[g.Chain()] = i.chain, i.chain
 	return nil
 }
 

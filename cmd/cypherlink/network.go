@@ -301,7 +301,7 @@ func (b *builder) banks() error {
 		err = b.write(bank.folder, connectConfig{
 			institutionConfig: common, Funding: assetName{bank.funding.Ledger, bank.funding.Code},
 			Connector: b.by[folderClearing].ID, Address: bank.address, Secret: "ilp.secret",
-			Dearest: dearest, Customers: bank.customers, Screening: []string{},
+			Dearest: dearest, Customers: bank.customers, Screening: []string{}, Channels: localChannels(),
 			Negotiate: jsonDuration(10 * time.Second), Approve: jsonDuration(5 * time.Second),
 		})
 		if err != nil {

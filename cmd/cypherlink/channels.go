@@ -1,0 +1,61 @@
+package main
+
+import (
+	"time"
+
+	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/payment"
+)
+
+// channelsConfig is how a bank runs its channels. Times are durations; seconds are of block time.
+type channelsConfig struct {
+	// Assets are those in which the bank pays and is paid over channels.
+	Assets []assetName `json:"assets,omitempty"`
+	// Hold is how long a payment may wait for its signature, from the drawing up of the terms.
+	Hold jsonDuration `json:"hold,omitempty"`
+	// Window and Blocks have to pass before a dispute ends; the bank opens channels with these alone.
+	Window jsonDuration `json:"window,omitempty"`
+	Blocks uint64       `json:"blocks,omitempty"`
+	// Lag is how far the own follower may be behind, Inclusion how long the chain takes to include what
+	// is submitted, Joint how long a joint action stays valid.
+	Lag       jsonDuration `json:"lag,omitempty"`
+	Inclusion jsonDuration `json:"inclusion,omitempty"`
+	Joint     jsonDuration `json:"joint,omitempty"`
+	// Certify is how long an update may wait for the other bank's signature, Resend how long anything
+	// may wait before it is sent again, Anchor how often what is bound is anchored.
+	Certify jsonDuration `json:"certify,omitempty"`
+	Resend  jsonDuration `json:"resend,omitempty"`
+	Anchor  jsonDuration `json:"anchor,omitempty"`
+}
+
+// configure makes the bank's profile have the channels.
+func (c *channelsConfig) configure(b *payment.Bank) error {
+	for _, name := range c.Assets {
+		asset, err := name.find(b.Genesis)
+		if err != nil {
+			return err
+		}
+		b.Direct = append(b.Direct, asset.Asset)
+	}
+	seconds := func(d jsonDuration) int64 { return int64(time.Duration(d) / time.Second) }
+	b.DirectHold = time.Duration(c.Hold)
+	b.Lanes = payment.Lanes{
+		Limits: channels.DefaultLimits(),
+		LagS:   seconds(c.Lag), InclusionS: seconds(c.Inclusion), JointS: seconds(c.Joint),
+		Certify: time.Duration(c.Certify), Resend: time.Duration(c.Resend), Anchor: time.Duration(c.Anchor),
+	}
+	b.Lanes.Limits.WindowS, b.Lanes.Limits.Blocks = seconds(c.Window), c.Blocks
+	return nil
+}
+
+// localChannels are the channels of the local network, whose blocks follow within a second.
+func localChannels() channelsConfig {
+	claim := assetClaim()
+	return channelsConfig{
+		Assets: []assetName{{claim.Ledger, claim.Code}}, Hold: jsonDuration(20 * time.Second),
+		Window: jsonDuration(8 * time.Second), Blocks: 5, Lag: jsonDuration(3 * time.Second),
+		Inclusion: jsonDuration(2 * time.Second), Joint: jsonDuration(3 * time.Second),
+		Certify: jsonDuration(2 * time.Second), Resend: jsonDuration(500 * time.Millisecond),
+		Anchor: jsonDuration(200 * time.Millisecond),
+	}
+}
