@@ -146,7 +146,8 @@ func paymentClass(code cypherlink.Code) class {
 	case payment.CodeQuote:
 		return class{http.StatusUnprocessableEntity, "The quote cannot be used"}
 	case payment.CodeMessage, payment.CodeParty, payment.CodeOver, payment.CodeTerms,
-		payment.CodeVerdict, payment.CodeDeclined, payment.CodeLate: // between institutions
+		payment.CodeVerdict, payment.CodeDeclined, payment.CodeLate, payment.CodeVoid, payment.CodeNoWay,
+		payment.CodeUnready, channels.V.Code(), channels.CodeUnknownPrev: // between institutions
 		return requestClass(CodeInternal)
 	}
 	return class{}

@@ -31,13 +31,13 @@ type Party struct {
 // Debtor is the customer who pays.
 type Debtor struct {
 	Party
-	Agent string `json:"agent" format:"bic" example:"CYPADEFFXXX" doc:"The paying bank: this one."`
+	Agent string `json:"agent,omitempty" format:"bic" example:"CYPADEFFXXX" doc:"The paying bank: this one, if it is left out."`
 }
 
 // Creditor is the customer who is paid.
 type Creditor struct {
 	Party
-	Agent string `json:"agent" format:"bic" doc:"The payee's bank. It takes part in the network."`
+	Agent string `json:"agent,omitempty" format:"bic" doc:"The payee's bank; if left out, the one with which this bank has its only channel in the asset."`
 }
 
 // Instruction is a customer's credit transfer: what a pacs.008 says, in JSON. It is the form of

@@ -54,8 +54,11 @@ func (c *Connect) scan(ctx context.Context, waiting map[channels.ID][]*live) err
 	}
 	for _, ch := range all {
 		_, ours := ch.Side(c.Bank.ID)
-		over := ch.State == channels.Closed && len(waiting[ch.ID]) == 0
-		if !ours || over || c.teller(ch.ID) != nil {
+		if !ours || c.teller(ch.ID) != nil {
+			continue
+		}
+		if ch.State == channels.Closed && len(waiting[ch.ID]) == 0 {
+			c.over(ch)
 			continue
 		}
 		if err := c.startTeller(ctx, ch.ID, waiting[ch.ID]); err != nil {
@@ -64,6 +67,15 @@ func (c *Connect) scan(ctx context.Context, waiting map[channels.ID][]*live) err
 		delete(waiting, ch.ID)
 	}
 	return nil
+}
+
+// over shows a channel that is closed and needs no teller.
+func (c *Connect) over(ch *channels.Channel) {
+	shown := &Channel{Channel: *ch}
+	shown.Own, _ = ch.Side(c.Bank.ID)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.apart[ch.ID] = shown
 }
 
 func (c *Connect) startTeller(ctx context.Context, id channels.ID, payments []*live) error {
@@ -117,6 +129,19 @@ func (c *Connect) channelWith(peer cypherlink.ParticipantID, asset cypherlink.As
 	return nil
 }
 
+// peersIn are the banks with which this one has an open channel in an asset.
+func (c *Connect) peersIn(asset cypherlink.Asset) []cypherlink.ParticipantID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var peers []cypherlink.ParticipantID
+	for _, t := range c.tellers {
+		if shown := t.shown.Load(); t.asset == asset && shown != nil && shown.State == channels.Opened {
+			peers = append(peers, t.peer)
+		}
+	}
+	return peers
+}
+
 // enter hands a payment whose money is held to the teller of its channel; false if there is none.
 func (c *Connect) enter(l *live) bool {
 	t := c.teller(l.machine.lane.channel)
@@ -155,9 +180,9 @@ func (c *Connect) Channels(ctx context.Context) ([]*Channel, error) {
 			all = append(all, shown)
 		}
 	}
-	for id, opening := range c.openings {
+	for id, apart := range c.apart {
 		if c.tellers[id] == nil {
-			all = append(all, opening)
+			all = append(all, apart)
 		}
 	}
 	c.mu.Unlock()
@@ -171,15 +196,15 @@ func (c *Connect) Channel(ctx context.Context, id channels.ID) (*Channel, error)
 		return nil, err
 	}
 	c.mu.Lock()
-	opening := c.openings[id]
+	apart := c.apart[id]
 	c.mu.Unlock()
 	if t := c.teller(id); t != nil {
 		if shown := t.shown.Load(); shown != nil {
 			return shown, nil
 		}
 	}
-	if opening != nil {
-		return opening, nil
+	if apart != nil {
+		return apart, nil
 	}
 	return nil, refuse(CodeNoChannel, "", "this bank knows no channel of that id", nil)
 }

@@ -82,7 +82,7 @@ type Connect struct {
 	byCustody map[ledger.CustodyID]*live
 	byUETR    map[cypherlink.UETR]*live
 	tellers   map[channels.ID]*teller
-	openings  map[channels.ID]*Channel // that this bank wants
+	apart     map[channels.ID]*Channel // those without a teller: wanted, or over
 	fatal     chan error
 
 	// session is this start's number; it is set before tellers run. actions counts what this start
@@ -112,7 +112,7 @@ func NewConnect(o Options) (*Connect, error) {
 		started: make(chan struct{}), byTerms: map[cypherlink.Hash]*live{},
 		byCustody: map[ledger.CustodyID]*live{},
 		byUETR:    map[cypherlink.UETR]*live{}, tellers: map[channels.ID]*teller{},
-		openings: map[channels.ID]*Channel{},
+		apart: map[channels.ID]*Channel{},
 	}
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
 		Role: "payer", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,

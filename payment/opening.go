@@ -127,10 +127,10 @@ func (c *Connect) pursue(id channels.ID, o Opening) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ctx := c.running
-	if ctx == nil || ctx.Err() != nil || c.openings[id] != nil {
+	if ctx == nil || ctx.Err() != nil || c.apart[id] != nil {
 		return
 	}
-	c.openings[id] = c.notYet(id, &o, "")
+	c.apart[id] = c.notYet(id, &o, "")
 	c.tasks.Go(func() {
 		for ctx.Err() == nil {
 			err := c.openChannel(ctx, id, &o)
@@ -141,7 +141,7 @@ func (c *Connect) pursue(id channels.ID, o Opening) {
 			c.Log.WarnContext(ctx, "a channel is not open yet", slog.String("channel", id.String()),
 				slog.String("cause", err.Error()))
 			c.mu.Lock()
-			c.openings[id] = c.notYet(id, &o, err.Error())
+			c.apart[id] = c.notYet(id, &o, err.Error())
 			c.mu.Unlock()
 			if refused {
 				return

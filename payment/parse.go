@@ -33,8 +33,9 @@ type (
 		Name    string          `json:"name"`
 		IBAN    cypherlink.IBAN `json:"iban,omitzero"`
 		Account string          `json:"account,omitzero"`
-		// Agent is the BIC of the party's bank.
-		Agent   string         `json:"agent"`
+		// Agent is the BIC of the party's bank. Without it the debtor's is the bank that is told, and
+		// the creditor's the one with which that bank has its only channel in the asset.
+		Agent   string         `json:"agent,omitzero"`
 		Country string         `json:"country,omitzero"`
 		Town    string         `json:"town,omitzero"`
 		LEI     cypherlink.LEI `json:"lei,omitzero"`
@@ -98,6 +99,9 @@ func parseJSON(raw []byte, random io.Reader) (*Instruction, error) {
 		{j.Debtor.Agent, "RC03", "/debtor/agent", &i.DebtorAgent},
 		{j.Creditor.Agent, "RC04", "/creditor/agent", &i.CreditorAgent},
 	} {
+		if a.text == "" {
+			continue // the bank that is told fills it in
+		}
 		bic, err := cypherlink.ParseBIC(a.text)
 		if err != nil {
 			return nil, &cypherlink.Error{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/internal/store"
+	"github.com/cypherlink/cypherlink/iso20022"
 )
 
 // Answer is what an instruction was answered with.
@@ -38,6 +39,9 @@ func (c *Connect) Submit(ctx context.Context, raw []byte, format Format, key str
 	if err != nil {
 		return nil, err
 	}
+	if err := c.fillIn(i); err != nil {
+		return nil, err
+	}
 	if format == XML {
 		key = i.key()
 	} else if key, err = checkKey("json/", key); err != nil {
@@ -60,6 +64,29 @@ func (c *Connect) Submit(ctx context.Context, raw []byte, format Format, key str
 		c.begin(&s, a.Payment)
 	}
 	return a, nil
+}
+
+// fillIn names the banks that an instruction leaves out: the debtor's is this one, and the creditor's
+// the only one with which this bank has an open channel in the asset.
+func (c *Connect) fillIn(i *Instruction) error {
+	if i.DebtorAgent.IsZero() {
+		own, _ := c.Bank.Genesis.Participant(c.Bank.ID)
+		i.DebtorAgent = own.BIC
+	}
+	if !i.CreditorAgent.IsZero() {
+		return nil
+	}
+	asset, err := assetNamed(c.Bank.Genesis, i.Asset)
+	peers := c.peersIn(asset)
+	if err != nil || len(peers) != 1 {
+		return &cypherlink.Error{
+			Code: iso20022.CodeBIC, Reason: "RC04", Pointer: "/creditor/agent", Err: err,
+			Message: "name the creditor's bank: this one has not just one channel in the asset",
+		}
+	}
+	peer, _ := c.Bank.Genesis.Participant(peers[0])
+	i.CreditorAgent = peer.BIC
+	return nil
 }
 
 // begin lets a payment that is stored go on.

@@ -82,6 +82,7 @@ func assetClaim() cypherlink.Asset {
 // The opening balances, in minor units.
 const (
 	openingADE          = 1_000_000_000 // 10,000,000.00 DE
+	openingBDE          = 100_000_000   // 1,000,000.00 DE
 	openingClearingDE   = 100_000_000   // 1,000,000.00 DE
 	openingClearingDCEP = 5_000_000_000 // 50,000,000.00 DC/EP
 )
@@ -222,7 +223,7 @@ func openingsDE(by map[string]chain.Participant) []ledger.Balance {
 		}
 	}
 	return []ledger.Balance{
-		open(folderA, openingADE), open(folderB, 0), open(folderClearing, openingClearingDE),
+		open(folderA, openingADE), open(folderB, openingBDE), open(folderClearing, openingClearingDE),
 	}
 }
 
@@ -234,12 +235,22 @@ const (
 	creditorName = "Beijing Laptop Works"
 )
 
+// The treasury, which each bank has under the same name and number.
+const (
+	treasuryName    = "Treasury"
+	treasuryAccount = "1000"
+)
+
 func customersA() []customerConfig {
-	return []customerConfig{{Name: debtorName, IBAN: debtorIBAN, Opening: openingClaim()}}
+	return []customerConfig{{Name: debtorName, IBAN: debtorIBAN, Opening: openingClaim()}, treasury()}
 }
 
 func customersB() []customerConfig {
-	return []customerConfig{{Name: creditorName, Other: creditorCN, Opening: openingClaim()}}
+	return []customerConfig{{Name: creditorName, Other: creditorCN, Opening: openingClaim()}, treasury()}
+}
+
+func treasury() customerConfig {
+	return customerConfig{Name: treasuryName, Other: treasuryAccount, Opening: openingClaim()}
 }
 
 // openingClaim is what each customer has at its bank for payments over the channel.

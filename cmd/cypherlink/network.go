@@ -20,6 +20,7 @@ import (
 // networkCommand is about a local network as a whole.
 type networkCommand struct {
 	Create createCommand `cmd:"" help:"Create keys, genesis and configuration. What exists is kept."`
+	Open   openCommand   `cmd:"" help:"Bring money over the ramp, open the banks' channel, and fund it, over REST."`
 	Env    envCommand    `cmd:"" help:"Print addresses, certificate files, topics and pids, NAME=value."`
 }
 
@@ -138,13 +139,18 @@ func draftNetwork(ctx context.Context, dir string) error {
 	return os.WriteFile(filepath.Join(dir, genesisName), raw, fileMode)
 }
 
-// writePayments writes pay.json and pay.xml, which can be posted to Bank A at once.
+// writePayments writes pay.json and pay.xml, which can be posted to Bank A at once, and
+// pay-channel.json, which can be posted to either bank once their channel is open.
 func writePayments(dir string) error {
 	message, err := sampleMessage(time.Now())
 	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "pay.xml"), message, fileMode); err != nil {
+		return err
+	}
+	err = os.WriteFile(filepath.Join(dir, "pay-channel.json"), []byte(sampleChannelPayment), fileMode)
+	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "pay.json"), []byte(samplePayment), fileMode)

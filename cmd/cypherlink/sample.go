@@ -23,6 +23,17 @@ const samplePayment = `{
 }
 `
 
+// sampleChannelPayment pays over the channel: whichever of the two banks is told, pays the other.
+const sampleChannelPayment = `{
+  "end_to_end_id": "TREASURY-0001",
+  "debtor": {"name": "` + treasuryName + `", "account": "` + treasuryAccount + `"},
+  "creditor": {"name": "` + treasuryName + `", "account": "` + treasuryAccount + `"},
+  "destination": {"asset": "` + labelClaim + `", "amount": "100.00"},
+  "purpose": "INTC",
+  "remittance": "Between the banks' treasuries"
+}
+`
+
 // sampleXML is it as a pacs.008.
 const sampleXML = `<?xml version="1.0" encoding="UTF-8"?>
 <Document xmlns="urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08">
