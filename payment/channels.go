@@ -14,9 +14,6 @@ import (
 // scanEvery is how often a bank looks for channels that are new on the chain.
 const scanEvery = time.Second
 
-// sessionRecord counts the starts, so that no two of them have one session.
-const sessionRecord = "channel_sessions"
-
 // keepChannels runs a teller for each of the bank's channels, until ctx ends.
 func (c *Connect) keepChannels(ctx context.Context, open []*live) error {
 	waiting := map[channels.ID][]*live{}

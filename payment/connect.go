@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
@@ -85,8 +86,8 @@ type Connect struct {
 	apart     map[channels.ID]*Channel // those without a teller: wanted, or over
 	fatal     chan error
 
-	// session is this start's number; it is set before tellers run. actions counts what this start
-	// has signed for the chain.
+	// session is this start's number, by its time: a store that was restored would count again from
+	// an older one. actions counts on from it what is signed for the chain.
 	session uint64
 	actions atomic.Uint64
 }
@@ -114,6 +115,8 @@ func NewConnect(o Options) (*Connect, error) {
 		byUETR:    map[cypherlink.UETR]*live{}, tellers: map[channels.ID]*teller{},
 		apart: map[channels.ID]*Channel{},
 	}
+	c.session = uint64(time.Now().UnixNano()) //nolint:gosec // after 1970
+	c.actions.Store(c.session)
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
 		Role: "payer", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
 		Network: o.Bank.Genesis.Network(), Changed: c.payerMoved,

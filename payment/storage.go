@@ -87,10 +87,6 @@ func (c *Connect) restore(ctx context.Context) ([]*live, error) {
 			return err
 		}
 		c.table.epoch = epoch
-		if c.session, err = tx.Count(sessionRecord); err != nil {
-			return err
-		}
-		c.actions.Store(c.session << 32)
 		var streams []string
 		for row := range tx.Query(`SELECT stream FROM open_payments ORDER BY stream`) {
 			var s string

@@ -42,7 +42,16 @@ func audited(t *testing.T, dir string) (code int, out string) {
 	return exitFailed, b.String()
 }
 
-func unwatched(_ string, l ledger.Ledger) ledger.Ledger { return l }
+func unwatched(string) lens { return bare() }
+
+// through is what everybody sees ledgers through.
+func through(watch func(folder string, l ledger.Ledger) ledger.Ledger) func(folder string) lens {
+	return func(folder string) lens {
+		l := bare()
+		l.ledger = func(inner ledger.Ledger) ledger.Ledger { return watch(folder, inner) }
+		return l
+	}
+}
 
 // everybody are the folders of all processes, in the order in which they start.
 func everybody() []string {
@@ -51,7 +60,7 @@ func everybody() []string {
 }
 
 // resumed starts a network again that is down.
-func resumed(t *testing.T, dir string, through func(string, ledger.Ledger) ledger.Ledger) *stage {
+func resumed(t *testing.T, dir string, through func(folder string) lens) *stage {
 	t.Helper()
 	s := newStage(dir, io.Discard, through)
 	for _, folder := range everybody() {
@@ -273,7 +282,7 @@ func TestAuditOfANetwork(t *testing.T) {
 	})
 
 	var g gate
-	s = resumed(t, dir, g.watch)
+	s = resumed(t, dir, through(g.watch))
 	for _, amount := range []string{"30.00", "31.00", "32.00", "33.00"} {
 		paid(t, s, strings.ReplaceAll(samplePayment, "2000.00", amount), payment.StatusSettled)
 	}
@@ -300,7 +309,7 @@ func TestAuditOfANetwork(t *testing.T) {
 	if testing.Short() {
 		return // the custodies' times have to pass
 	}
-	s = resumed(t, dir, g.watch)
+	s = resumed(t, dir, through(g.watch))
 	// the clearing bank gives the custody back when it is there in time to say so
 	paid(t, s, late, payment.StatusExpired, payment.StatusRejected)
 	if err := s.stopAll(); err != nil {

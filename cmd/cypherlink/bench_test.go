@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -21,8 +20,7 @@ import (
 func BenchmarkPayments(b *testing.B) {
 	for _, inFlight := range []int{1, 32} {
 		b.Run(fmt.Sprintf("in_flight=%d", inFlight), func(b *testing.B) {
-			s, err := raise(b.Context(), filepath.Join(b.TempDir(), "net"), io.Discard,
-				func(_ string, l ledger.Ledger) ledger.Ledger { return l })
+			s, err := raise(b.Context(), filepath.Join(b.TempDir(), "net"), io.Discard, unwatched)
 			if err != nil {
 				b.Fatal(err)
 			}

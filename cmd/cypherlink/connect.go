@@ -70,7 +70,7 @@ func (c *connectCommand) Run(s *session) error {
 	}
 	config.restored = c.Restored
 	return runProcess(s, config.Node, func(ctx context.Context, log *slog.Logger) (process, error) {
-		return newConnect(ctx, &config, log, bare)
+		return newConnect(ctx, &config, log, bare())
 	})
 }
 
@@ -78,6 +78,7 @@ func (c *connectCommand) Run(s *session) error {
 type connectProcess struct {
 	*institution
 	connect *payment.Connect
+	books   *books.Books
 	// channels tells whether the bank has any to serve.
 	channels bool
 }
@@ -106,10 +107,10 @@ func newConnect(
 	if err != nil {
 		return nil, err
 	}
-	p := &connectProcess{institution: i, channels: len(bank.Direct) > 0}
+	p := &connectProcess{institution: i, books: customers, channels: len(bank.Direct) > 0}
 	p.connect, err = payment.NewConnect(payment.Options{
 		Bank: bank, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
-		Cosigner: i.keys.cosigning, Peers: i.callers, Customers: customers, Random: rand.Reader, Log: log,
+		Cosigner: i.keys.cosigning, Peers: through.peers(i.callers), Customers: customers, Random: rand.Reader, Log: log,
 		ChannelOptions: payment.ChannelOptions{
 			Chain: i.follow, Committee: i.chain, LaneSigner: i.keys.identity, JointSigner: i.keys.cosigning,
 			Books: customers, Restored: c.restored,
@@ -118,7 +119,7 @@ func newConnect(
 	if err != nil {
 		return nil, err
 	}
-	return p, i.serve(ctx, p.connect.Serve)
+	return p, i.serve(ctx, through.answer(p.connect.Serve))
 }
 
 // Run works until ctx ends.

@@ -44,7 +44,7 @@ func (c *connectorCommand) Run(s *session) error {
 		return refusal{err}
 	}
 	return runProcess(s, config.Node, func(ctx context.Context, log *slog.Logger) (process, error) {
-		return newConnector(ctx, &config, log, bare)
+		return newConnector(ctx, &config, log, bare())
 	})
 }
 

@@ -36,6 +36,8 @@ type director struct {
 	// gets that party's folder, once.
 	mute     int
 	silenced chan string
+	// hush makes Bank B silent in its channels.
+	hush hush
 
 	mu      sync.Mutex
 	seen    map[int]step
@@ -108,9 +110,14 @@ func (d *director) lift() {
 	d.lifted = true
 }
 
-// watch wraps a party's ledger.
-func (d *director) watch(folder string, l ledger.Ledger) ledger.Ledger {
-	return &watched{d, folder, l}
+// watch is what a party sees and hears through.
+func (d *director) watch(folder string) lens {
+	l := bare()
+	l.ledger = func(inner ledger.Ledger) ledger.Ledger { return &watched{d, folder, inner} }
+	if folder == folderB {
+		l.peers, l.answer = d.hush.peers, d.hush.answer
+	}
+	return l
 }
 
 // watched is a ledger as one party sees it.

@@ -13,7 +13,7 @@ import (
 )
 
 // raised is a network that runs until the test ends, and its folder.
-func raised(t *testing.T, through func(string, ledger.Ledger) ledger.Ledger) (*stage, string) {
+func raised(t *testing.T, through func(folder string) lens) (*stage, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "net")
 	s, err := raise(t.Context(), dir, io.Discard, through)
@@ -105,7 +105,7 @@ func (c *counted) Submit(ctx context.Context, command *ledger.SignedCommand) (le
 // Without a verdict there is no Prepare, on neither ledger.
 func TestValidatorsStopped(t *testing.T) {
 	var prepares atomic.Int64
-	s, dir := raised(t, func(_ string, l ledger.Ledger) ledger.Ledger { return &counted{l, &prepares} })
+	s, dir := raised(t, through(func(_ string, l ledger.Ledger) ledger.Ledger { return &counted{l, &prepares} }))
 	s.stopped(t, folderVoteDE, folderVoteDCEP)
 	paid(t, s, samplePayment, payment.StatusRejected, payment.StatusExpired)
 	if n := prepares.Load(); n > 0 {
@@ -122,7 +122,7 @@ func TestValidatorsStopped(t *testing.T) {
 // What is prepared needs no Validator any more.
 func TestValidatorsStopLater(t *testing.T) {
 	var g gate
-	s, dir := raised(t, g.watch)
+	s, dir := raised(t, through(g.watch))
 	g.shut.Store(true)
 	paid(t, s, samplePayment, payment.StatusReserved)
 	s.stopped(t, folderVoteDE, folderVoteDCEP)

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/cypherlink/cypherlink/internal/hold"
-	"github.com/cypherlink/cypherlink/ledger"
 )
 
 // stage runs a local network's processes as goroutines of this one. Each has its own keys,
@@ -18,8 +17,8 @@ import (
 type stage struct {
 	dir string
 	log *slog.Logger
-	// through is what each institution sees its ledgers through.
-	through func(folder string, l ledger.Ledger) ledger.Ledger
+	// through is what each institution sees and hears through.
+	through func(folder string) lens
 	// failed gets the first error with which a process ends by itself.
 	failed chan error
 
@@ -35,9 +34,7 @@ type play struct {
 	done    chan struct{}
 }
 
-func newStage(
-	dir string, logs io.Writer, through func(folder string, l ledger.Ledger) ledger.Ledger,
-) *stage {
+func newStage(dir string, logs io.Writer, through func(folder string) lens) *stage {
 	return &stage{
 		dir: dir, through: through, log: slog.New(slog.NewJSONHandler(logs, nil)), failed: make(chan error, 1),
 		plays: map[string]*play{},
@@ -99,7 +96,7 @@ func (s *stage) stopAll() error {
 // build makes the process that the folder's configuration describes.
 func (s *stage) build(ctx context.Context, folder string, log *slog.Logger) (process, error) {
 	file := filepath.Join(s.dir, folder, configName)
-	through := func(l ledger.Ledger) ledger.Ledger { return s.through(folder, l) }
+	through := s.through(folder)
 	switch folder {
 	case folderVoteDE, folderVoteDCEP:
 		return configured(ctx, file, log, newValidator)
@@ -133,9 +130,7 @@ func configured[C any, P process](
 }
 
 // raise creates a network in a folder and starts everything.
-func raise(
-	ctx context.Context, dir string, logs io.Writer, through func(string, ledger.Ledger) ledger.Ledger,
-) (*stage, error) {
+func raise(ctx context.Context, dir string, logs io.Writer, through func(folder string) lens) (*stage, error) {
 	if err := createNetwork(ctx, dir); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger-adapters/chainledger"
 	"github.com/cypherlink/cypherlink/ledger-adapters/kafkaledger"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 // identity is an institution's Ed25519 key under its name. It implements connector.Signer.
@@ -69,11 +70,22 @@ type institution struct {
 	close   []func() error
 }
 
-// lens is what an institution sees its ledgers through: bare, but in the demonstration. One that is a
-// ledger.Ramp too is what crosses goes through.
-type lens func(ledger.Ledger) ledger.Ledger
+// lens is what an institution sees and hears through: bare, but in the demonstration.
+type lens struct {
+	// ledger is for its ledgers. One that is a ledger.Ramp too is what crosses goes through.
+	ledger func(ledger.Ledger) ledger.Ledger
+	// peers is for what it asks other institutions, answer for what they ask it.
+	peers  func(payment.Peers) payment.Peers
+	answer func(answer) answer
+}
 
-func bare(l ledger.Ledger) ledger.Ledger { return l }
+func bare() lens {
+	return lens{
+		ledger: func(l ledger.Ledger) ledger.Ledger { return l },
+		peers:  func(p payment.Peers) payment.Peers { return p },
+		answer: func(a answer) answer { return a },
+	}
+}
 
 // newInstitution opens everything that an institution works with. What it returns with an
 // error is closed.
@@ -106,7 +118,7 @@ func newInstitution(
 		return nil, err
 	}
 	for id, l := range i.ledgers {
-		i.ledgers[id] = through(l)
+		i.ledgers[id] = through.ledger(l)
 		if r, ok := i.ledgers[id].(ledger.Ramp); ok {
 			i.ramps[id] = r
 		}

@@ -150,7 +150,7 @@ func weighs(t *testing.T, dir, want string) {
 func TestRampOfANetwork(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net")
 	var g toll
-	s, err := raise(t.Context(), dir, io.Discard, g.watch)
+	s, err := raise(t.Context(), dir, io.Discard, through(g.watch))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestRampOfANetwork(t *testing.T) {
 	}
 	for i, p := range points {
 		t.Run(fmt.Sprintf("killed at %s, burn %v, before %v", p.ledger, p.burn, p.before), func(t *testing.T) {
-			s = resumed(t, dir, g.watch)
+			s = resumed(t, dir, through(g.watch))
 			x := crossingOf(t, s, uint64(i)+2, p.burn, 100)
 			struck := g.arm(p.ledger, p.before)
 			if err := bankA(t, s).ramp.Begin(t.Context(), x); err != nil {
@@ -202,7 +202,7 @@ func TestRampOfANetwork(t *testing.T) {
 			down()
 			g.disarm()
 			weighs(t, dir, p.down)
-			s = resumed(t, dir, g.watch)
+			s = resumed(t, dir, through(g.watch))
 			arrives(t, s, x)
 			down()
 			weighs(t, dir, p.up)
