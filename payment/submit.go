@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/iso20022"
 )
@@ -228,6 +229,21 @@ func (c *Connect) Events(ctx context.Context, uetr cypherlink.UETR) ([]Entry, er
 	}
 	_, entries, err := view(c.Bank, log)
 	return entries, err
+}
+
+// Slot is where a payment of this bank's stands in its channel's lane; ok tells whether it does. An
+// unknown payment is CodeUnknown.
+func (c *Connect) Slot(ctx context.Context, uetr cypherlink.UETR) (slot channels.Slot, ok bool, err error) {
+	log, err := c.logOf(ctx, uetr)
+	if err != nil {
+		return slot, false, err
+	}
+	for _, e := range log {
+		if f, laned := e.Fact.(Laned); laned {
+			slot, ok = f.Slot, true
+		}
+	}
+	return slot, ok, nil
 }
 
 // Status002 is the payment's state as a pacs.002, or CodeUnknown. As long as the payment does

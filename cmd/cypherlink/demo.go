@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 type demoCommand struct {
 	Input      string `help:"Pay by this pacs.008 instead of the built-in one." type:"existingfile"`
 	Out        string `help:"Write payment.xml, status.xml, receipt.json, genesis.json, summary.json here, not into a folder for temporary files." type:"path"`
-	Fail       int    `help:"Whoever acts in this step (4 to 13) falls silent just before it."`
+	Fail       string `help:"Whoever acts in this step (4 to 13) falls silent just before it; bank-b falls silent in the channel, from the middle of its payments on."`
+	Restore    string `help:"bank-b loses its store amid the channel's payments, and goes on with an older copy." enum:",bank-b" default:""`
 	KillLeader bool   `help:"Kill the committee's leader for good while the payment runs."`
 	Serve      bool   `help:"Keep the network up afterwards, and say how to call its APIs."`
 }
@@ -40,6 +42,8 @@ type demo struct {
 	blocks   *blockWatch
 	message  []byte // the pacs.008
 	payment  *payment.Payment
+	fail     int         // the step before which somebody falls silent, 0 for none
+	act      *channelAct // the second job, nil if it is not played
 	printing sync.Mutex // of the session's output: steps are told by whoever takes them
 	before   []ledgerBalances
 	after    []ledgerBalances
@@ -47,10 +51,12 @@ type demo struct {
 
 // Run plays it.
 func (c *demoCommand) Run(s *session) (err error) {
-	if c.Fail != 0 && actorOf(c.Fail) == "" {
-		return refusal{fmt.Errorf("step %d: a party can fall silent before steps 4 to 13", c.Fail)}
-	}
 	d := &demo{command: c, session: s}
+	if c.Fail != "" && c.Fail != folderB {
+		if d.fail, err = strconv.Atoi(c.Fail); err != nil || actorOf(d.fail) == "" {
+			return refusal{fmt.Errorf("--fail %s: a party can fall silent before steps 4 to 13, or be bank-b", c.Fail)}
+		}
+	}
 	if d.message, err = c.instruction(); err != nil {
 		return refusal{err}
 	}
@@ -78,7 +84,7 @@ func (c *demoCommand) instruction() ([]byte, error) {
 }
 
 func (d *demo) play() (err error) {
-	d.director = newDirector(d.command.Fail, d.tell)
+	d.director = newDirector(d.fail, d.tell)
 	logs, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, fileMode)
 	if err != nil {
 		return err
@@ -93,6 +99,12 @@ func (d *demo) play() (err error) {
 	if err := d.perform(); err != nil {
 		return err
 	}
+	d.ended()
+	if d.payment.Status == payment.StatusSettled && d.fail == 0 {
+		if err := d.playChannel(); err != nil {
+			return err
+		}
+	}
 	if err := d.finish(); err != nil {
 		return err
 	}
@@ -105,7 +117,7 @@ func (d *demo) play() (err error) {
 // unexpected is why the payment did not settle, if nobody was made silent.
 func (d *demo) unexpected() error {
 	switch {
-	case d.payment.Status == payment.StatusSettled || d.command.Fail != 0:
+	case d.payment.Status == payment.StatusSettled || d.fail != 0:
 		return nil
 	case d.payment.Status == payment.StatusRejected:
 		return refusal{d.payment.Refusal}
@@ -292,12 +304,12 @@ func (d *demo) killLeader(bank *connectProcess) error {
 // silence stops the party that is to be silent, and starts it again: at once if the preimage
 // is out, otherwise when both custodies' times have passed.
 func (d *demo) silence(ctx context.Context, folder string) error {
-	d.say("     %s falls silent before step %d", folder, d.command.Fail)
+	d.say("     %s falls silent before step %d", folder, d.fail)
 	if err := d.stage.stop(folder); err != nil {
 		return err
 	}
 	away := time.Second
-	if d.command.Fail <= 10 {
+	if d.fail <= 10 {
 		away = sourceHold + time.Second
 		d.say("     it comes back after %s, when the timeouts have passed", away)
 	}
@@ -334,14 +346,18 @@ func (d *demo) settle(ctx context.Context) (err error) {
 	}
 }
 
-// finish prints the end and writes the files.
-func (d *demo) finish() error {
+// ended says how the main job has ended.
+func (d *demo) ended() {
 	d.say("")
 	d.say("Payment %s is %s.", d.payment.UETR, d.payment.Status)
 	if d.payment.Refusal != nil {
 		d.say("Reason: %s", d.payment.Refusal.Message)
 	}
 	d.printBalances()
+}
+
+// finish prints the blocks and writes the files.
+func (d *demo) finish() error {
 	blocks, err := d.blocks.all()
 	if err != nil {
 		return err
@@ -381,6 +397,12 @@ func (d *demo) write(dir string, blocks []blockSummary) error {
 			return err
 		}
 	}
+	if d.act != nil {
+		uetr := d.act.payments[0].uetr
+		if files["receipt-channel.json"], err = bank.connect.Receipt(d.session, uetr); err != nil {
+			return err
+		}
+	}
 	summary, err := json.MarshalIndent(d.summary(blocks), "", "  ")
 	if err != nil {
 		return err
@@ -391,12 +413,14 @@ func (d *demo) write(dir string, blocks []blockSummary) error {
 			return err
 		}
 	}
-	genesis, receipt := filepath.Join(dir, genesisName), filepath.Join(dir, "receipt.json")
-	if _, ok := files["receipt.json"]; ok {
-		d.say("\nThe proof lies in %s. Anybody can check it, offline:\n  cypherlink verify --genesis %s %s",
-			receipt, genesis, receipt)
-	} else {
-		d.say("\nMessages and summary lie in %s.", dir)
+	d.say("\nMessages and summary lie in %s.", dir)
+	genesis := filepath.Join(dir, genesisName)
+	for _, name := range []string{"receipt.json", "receipt-channel.json"} {
+		if _, ok := files[name]; ok {
+			receipt := filepath.Join(dir, name)
+			d.say("\nThe proof lies in %s. Anybody can check it, offline:\n  cypherlink verify --genesis %s %s",
+				receipt, genesis, receipt)
+		}
 	}
 	return nil
 }

@@ -85,3 +85,5 @@ func sampleMessage(now time.Time) ([]byte, error) {
 	})
 	return b.Bytes(), err
 }
+
+func newUETR() (cypherlink.UETR, error) { return cypherlink.NewUETR(rand.Reader) }

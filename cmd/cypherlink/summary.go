@@ -17,6 +17,9 @@ type summary struct {
 	Ledgers []ledgerSummary `json:"ledgers"`
 	Steps   []step          `json:"steps"`
 	Blocks  []blockSummary  `json:"blocks"`
+	// The second job's, if it was played.
+	Channels        []channelSummary        `json:"channels,omitempty"`
+	ChannelPayments *channelPaymentsSummary `json:"channel_payments,omitempty"`
 }
 
 type paymentSummary struct {
@@ -100,7 +103,7 @@ func (d *demo) balances() ([]ledgerBalances, error) {
 // observer is the follower of Bank A, or of Bank B if Bank A is the one that falls silent.
 func (d *demo) observer() (*follow.Follower, error) {
 	folder := folderA
-	if actorOf(d.command.Fail) == folderA {
+	if actorOf(d.fail) == folderA {
 		folder = folderB
 	}
 	bank, err := d.bank(folder)
@@ -169,6 +172,10 @@ func (d *demo) summary(blocks []blockSummary) summary {
 			})
 		}
 		s.Ledgers = append(s.Ledgers, l)
+	}
+	if d.act != nil {
+		list, payments := d.act.summary()
+		s.Channels, s.ChannelPayments = list, &payments
 	}
 	return s
 }
