@@ -117,7 +117,7 @@ func messages(tb testing.TB, n *network) map[string]struct {
 	e = s.tell(GotQuote{s.issued(only[AskQuote](tb, e))})
 	proof := s.prove(tb, only[Agree](tb, e).Terms)
 	e = s.tell(GotProof{Proof: proof})
-	verdicts := n.verdicts(tb, proof.Terms, terms.Destination)
+	verdicts, vote := n.verdicts(tb, proof.Terms, terms.Destination), newVote(tb)
 	type message = struct {
 		raw   []byte
 		again func([]byte) ([]byte, error)
@@ -134,6 +134,8 @@ func messages(tb testing.TB, n *network) map[string]struct {
 			v, err := DecodeVerdict(b)
 			return EncodeVerdict(v), err
 		}},
+		"endorse": {vote.asks(vote.asks(nil, vote.crossing(1)), vote.crossing(2)).Encode(), again(DecodeEndorseRequest)},
+		"join":    {vote.joins(vote.opens()).Encode(), again(DecodeJoinRequest)},
 		"verdicts": {EncodeVerdicts(verdicts), func(b []byte) ([]byte, error) {
 			v, err := DecodeVerdicts(b)
 			return EncodeVerdicts(v), err

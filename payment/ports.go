@@ -21,6 +21,16 @@ type Peers interface {
 	Call(ctx context.Context, to cypherlink.ParticipantID, kind uint8, body []byte) ([]byte, error)
 }
 
+// Follower is a participant's own verified copy of the chain, such as a follow.Follower.
+type Follower interface {
+	// View is a channel in the last final block; one that is not there is state.ErrUnknown.
+	View(id channels.ID, conditions []cypherlink.Condition) (channels.View, error)
+	// Registry is that of the last final block, at its time.
+	Registry() chain.Roll
+	// Head is the header of the last final block.
+	Head() chain.Header
+}
+
 // Customers is what a bank knows of its customers' accounts.
 type Customers interface {
 	// Standing is how the account stands, and who holds it; holder is empty where the books

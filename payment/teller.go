@@ -71,7 +71,7 @@ type tellerInput struct {
 	message  channels.Message
 	share    *cosi.Signature // of a Proposal or Consent: verified
 	pay      *live
-	endorsed *endorsed
+	endorsed *consultation
 	ask      channels.JointAction
 	close    bool
 	fund     *funding
@@ -79,8 +79,8 @@ type tellerInput struct {
 	reply    chan error
 }
 
-// endorsed is what the Validators say of an update: none and a refusal if they refuse it.
-type endorsed struct {
+// consultation is what the Validators say of an update: none and a refusal if they refuse it.
+type consultation struct {
 	update       cypherlink.Hash
 	endorsements []channels.Endorsement
 	refusal      *cypherlink.Error

@@ -53,14 +53,14 @@ func (t *teller) consult(ctx context.Context) {
 
 // endorse asks every Validator until enough have signed, or so many refuse that there will never be
 // enough, or the time for it is over.
-func (t *teller) endorse(ctx context.Context, d *draft) (*endorsed, error) {
+func (t *teller) endorse(ctx context.Context, d *draft) (*consultation, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.connect.Bank.Lanes.Certify)
 	type answer struct {
 		from int
 		raw  []byte
 		err  error
 	}
-	said := &endorsed{update: d.update.Hash}
+	said := &consultation{update: d.update.Hash}
 	answers := make(chan answer, len(d.signers.Validators))
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -101,11 +101,12 @@ func (t *teller) endorse(ctx context.Context, d *draft) (*endorsed, error) {
 	return said, errors.Join(causes...)
 }
 
-// ask asks one Validator, and again where it is not reached.
+// ask asks one Validator, and again where it is not reached, or not so far as this bank.
 func (t *teller) ask(ctx context.Context, who cypherlink.ParticipantID, request []byte) ([]byte, error) {
 	for {
 		raw, err := t.connect.Peers.Call(ctx, who, KindEndorse, request)
-		if _, refused := errors.AsType[*cypherlink.Error](err); err == nil || refused {
+		refusal, refused := errors.AsType[*cypherlink.Error](err)
+		if err == nil || refused && refusal.Reason != "ED06" {
 			return raw, err
 		}
 		pause := time.NewTimer(t.connect.Bank.Lanes.Resend)

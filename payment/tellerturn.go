@@ -23,7 +23,7 @@ type turn struct {
 	together []channels.Joint
 	replies  []func()
 	// refused is the Validators' word that was heard in this turn, if any.
-	refused *endorsed
+	refused *consultation
 }
 
 // paid is what an outgoing payment's machine said.
