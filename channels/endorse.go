@@ -21,7 +21,8 @@ const (
 type Draft struct {
 	Update     Update
 	Operations []Operation
-	// Prev is the update before, nil where the lane begins; Locks are those that are open there.
+	// Prev is the update before; nil where the lane begins, or where the payer has lost the anchored
+	// one. Locks are those that are open there.
 	Prev  *Update
 	Locks []Lock
 	// Payments are the payments that it brings into the lane, by their terms: one for each Pay and
@@ -91,6 +92,9 @@ func (c *Channel) before(d *Draft, before Endorsed) (tip, error) {
 	prev := d.Prev
 	if prev == nil {
 		prev = &Update{Channel: c.ID, Lane: u.Lane, Head: c.start()}
+		if u.Prev == anchored.Hash {
+			prev.Head = anchored
+		}
 	} else if prev.Hash != prev.sum() || prev.Channel != c.ID || prev.Lane != u.Lane {
 		return tip{}, refuse(V, reasonForm, "what comes before is not of lane %s", u.Lane)
 	}

@@ -279,6 +279,9 @@ func TestAnAnchoredHeadIsKnown(t *testing.T) {
 	one := s.draft(nil, nil, pay(1))
 	s.Lanes[0].Head = one.Update.Head
 	s.endorse(e, s.draft(&one.Update, nil, pay(2)))
+	d := s.draft(&one.Update, nil, pay(3))
+	d.Prev = nil // the payer has lost it
+	s.endorse(e, d)
 }
 
 // The way back is as long as its bound at most.

@@ -14,7 +14,8 @@ import (
 type EndorseRequest struct {
 	Update     channels.Update
 	Operations []channels.Operation
-	// Prev is the update before, nil where the lane begins; Locks are those that are open there.
+	// Prev is the update before; nil where the lane begins, or where the payer has lost the anchored
+	// one. Locks are those that are open there.
 	Prev  *channels.Update
 	Locks []channels.Lock
 	// Warrants are one for each Pay and Lock of the operations, in their order.
