@@ -1,8 +1,14 @@
 package payment
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 )
 
 // The second job: terms, verdict, hold, lane update, bound, anchored, both banks' books, and what each
@@ -16,16 +22,7 @@ func TestChannelPayment(t *testing.T) {
 			w.until(c, uetr, StatusCompleted)
 			w.until(c, back, StatusCompleted)
 		}
-		entries, err := a.Events(t.Context(), uetr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var way []Status
-		for _, e := range entries {
-			if e.From != e.To {
-				way = append(way, e.To)
-			}
-		}
+		way := w.way(a, uetr)
 		want := []Status{
 			StatusReceived, StatusChecked, StatusNegotiating, StatusAgreed, StatusApproved, StatusReserved,
 			StatusSigned1, StatusSigned2, StatusSettled, StatusPosted, StatusCompleted,
@@ -37,6 +34,175 @@ func TestChannelPayment(t *testing.T) {
 			if got := w.books[who.id()].balance; int64(got) != want {
 				t.Errorf("the books of %s moved by %d, want %d", who.Name, got, want)
 			}
+		}
+	})
+}
+
+// way is how a payment's status went at a bank.
+func (w *channelWorld) way(c *Connect, uetr cypherlink.UETR) []Status {
+	w.tb.Helper()
+	entries, err := c.Events(context.Background(), uetr)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	var way []Status
+	for _, e := range entries {
+		if e.From != e.To {
+			way = append(way, e.To)
+		}
+	}
+	return way
+}
+
+// A counterparty that is silent in the channel: what is signed and unbound is in doubt while the chain
+// decides, and then void: the customer has the money back. The lane goes on in the next generation.
+func TestSilentCounterparty(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
+		w.setFault(func(c call) ([]byte, error) {
+			if c.kind == KindLane {
+				return nil, errDown
+			}
+			return c.serve()
+		})
+		uetr := w.pays(a, 2, w.a, w.b, "20.00")
+		w.until(a, uetr, StatusInDoubt)
+		w.until(a, uetr, StatusAborted)
+		w.setFault(nil)
+		w.until(b, uetr, StatusAborted, StatusExpired)
+		if way := w.way(a, uetr); !slices.Contains(way, StatusSigned1) || slices.Contains(way, StatusSigned2) {
+			t.Errorf("the way was %v", way)
+		}
+		w.eventually("the hold is released", func() bool { return w.books[w.a.id()].count("release") == 1 })
+		w.until(a, w.pays(a, 3, w.a, w.b, "30.00"), StatusCompleted)
+		c, err := a.Channel(t.Context(), id)
+		if err != nil || c.Lanes[c.Own].Gen != 1 || c.Balance(c.Own) != funds-40_00 {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if got := w.books[w.a.id()].balance; got != -40_00 {
+			t.Errorf("the books of A moved by %d", got)
+		}
+	})
+}
+
+// A creditor's account that takes nothing: the money goes back by a payment of its own, and both banks
+// say so of the first one.
+func TestReturn(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		w.opened(a, b)
+		w.books[w.b.id()].refuse["credit"] = refuse("account_closed", "AC04", "closed", nil)
+		uetr := w.pays(a, 1, w.a, w.b, "70.00")
+		for _, c := range []*Connect{a, b} {
+			w.until(c, uetr, StatusReturned)
+		}
+		for who, c := range map[*player]*Connect{w.a: a, w.b: b} {
+			way := w.way(c, uetr)
+			if n := len(way); way[n-2] != StatusReturnPending {
+				t.Errorf("%s: the way was %v", who.Name, way)
+			}
+			if got := w.books[who.id()].balance; got != 0 {
+				t.Errorf("the books of %s moved by %d", who.Name, got)
+			}
+		}
+	})
+}
+
+// A payment for which the customer has no money, or the channel none, or whose update the Validators do
+// not endorse, never is signed; what else waits is not held up.
+func TestNeverSigned(t *testing.T) {
+	t.Run("no money of the customer's", func(t *testing.T) {
+		playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+			w.opened(a, b)
+			w.books[w.a.id()].refuse["hold"] = refuse("funds_insufficient", "AM04", "not enough", nil)
+			p := w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusRejected)
+			if p.Refusal.Reason != "AM04" {
+				t.Errorf("%v", p.Refusal)
+			}
+		})
+	})
+	t.Run("no money in the channel", func(t *testing.T) {
+		playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+			w.opened(a, b)
+			poor := w.pays(a, 1, w.a, w.b, "100000.01")
+			w.until(a, w.pays(a, 2, w.a, w.b, "10.00"), StatusCompleted)
+			p := w.until(a, poor, StatusRejected)
+			if p.Refusal.Reason != "AM04" || w.books[w.a.id()].balance != -10_00 {
+				t.Errorf("%v, %d", p.Refusal, w.books[w.a.id()].balance)
+			}
+		})
+	})
+	t.Run("not endorsed", func(t *testing.T) {
+		playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+			w.opened(a, b)
+			w.setFault(func(c call) ([]byte, error) {
+				if c.kind != KindEndorse {
+					return c.serve()
+				}
+				r, err := DecodeEndorseRequest(c.body)
+				if err != nil {
+					return nil, err
+				}
+				for _, warrant := range r.Warrants {
+					if warrant.Terms.Legs[0].Amount == 13_00 {
+						return nil, refuse(channels.V.Code(), "DS0A", "V: not this one", nil)
+					}
+				}
+				return c.serve()
+			})
+			var good []cypherlink.UETR
+			bad := w.pays(a, 1, w.a, w.b, "13.00")
+			for i := range 5 {
+				good = append(good, w.pays(a, 10+i, w.a, w.b, "10.00"))
+			}
+			if p := w.until(a, bad, StatusRejected); p.Refusal.Reason != "DS0A" {
+				t.Errorf("%v", p.Refusal)
+			}
+			for _, uetr := range good {
+				w.until(a, uetr, StatusCompleted)
+			}
+		})
+	})
+}
+
+// Both banks are stopped and started again and again while payments go both ways: each payment ends, once,
+// and the channel and both banks' books say the same.
+func TestPaymentsOverCrashes(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		all := map[cypherlink.UETR]*player{}
+		for i := range 30 {
+			from, to, c := w.a, w.b, a
+			if i%3 == 0 {
+				from, to, c = w.b, w.a, b
+			}
+			all[w.pays(c, i, from, to, fmt.Sprintf("%d.00", 10+i))] = from
+			time.Sleep(40 * time.Millisecond)
+			switch i % 7 {
+			case 3:
+				w.stop(w.a)
+				a = w.startBank(w.a)
+			case 5:
+				w.stop(w.b)
+				b = w.startBank(w.b)
+			}
+		}
+		var moved cypherlink.Amount
+		for uetr, from := range all {
+			c := map[*player]*Connect{w.a: a, w.b: b}[from]
+			p := w.until(c, uetr, StatusCompleted, StatusRejected)
+			if p.Status == StatusCompleted && from == w.a {
+				moved += p.Source.Amount
+			} else if p.Status == StatusCompleted {
+				moved -= p.Source.Amount
+			}
+		}
+		w.eventually("both books have it", func() bool {
+			return w.books[w.a.id()].balance == -moved && w.books[w.b.id()].balance == moved
+		})
+		c, err := a.Channel(t.Context(), id)
+		if err != nil || c.Balance(c.Own) != int64(funds-moved) {
+			t.Errorf("%d, want %d: %v", c.Balance(c.Own), funds-moved, err)
 		}
 	})
 }
