@@ -171,51 +171,56 @@ func TestBalanceAndJournal(t *testing.T) {
 
 // Every way to falsify the books shows in the trial balance, or is refused by the database.
 func TestTrialFindsWhatIsFalse(t *testing.T) {
-	const newLine = `INSERT INTO bank_journal
-		(sequence, payment, direction, step, debit, credit, ledger, code, scale, amount) `
+	const newPosting = `INSERT INTO bank_postings
+		(payment, direction, state, reason, customer, returns, channel, ledger, code, scale, amount)
+		SELECT channel, direction, state, reason, customer, returns, channel, ledger, code, scale, amount
+		FROM bank_postings WHERE `
+	add := func(account string, amount int) string {
+		return fmt.Sprintf("; UPDATE bank_balances SET balance = balance + %d WHERE account = '%s'", amount, account)
+	}
+	const b = "customer/Othr/6222021234567890128"
 	statements := map[string]string{
-		"a richer customer":      "UPDATE bank_balances SET balance = balance + 1 WHERE account LIKE 'customer/IBAN/DE%'",
-		"a poorer channel":       "UPDATE bank_balances SET balance = balance - 1 WHERE account LIKE 'channel/%'",
+		"a richer customer":      add(a, 1)[2:],
+		"a poorer channel":       add(lane, -1)[2:],
 		"a balance that is gone": "DELETE FROM bank_balances WHERE account LIKE 'channel/%'",
 		"a balance from nowhere": `INSERT INTO bank_balances (account, ledger, code, scale, balance)
 			VALUES ('customer/Othr/9', 'cypherium', 'EUR', 2, 1)`,
 		"another amount": "UPDATE bank_journal SET amount = amount + 1 WHERE step = 'hold'",
-		"another asset":  "UPDATE bank_journal SET code = 'USD' WHERE step = 'post' AND direction = 'incoming'",
-		"another account": `UPDATE bank_journal SET credit = 'customer/Othr/6222021234567890128'
-			WHERE step = 'post' AND direction = 'incoming'`,
-		"another opening":         "UPDATE bank_journal SET amount = amount + 1 WHERE sequence = 1",
-		"an opening from returns": "UPDATE bank_journal SET debit = 'returns' WHERE sequence = 1",
-		"a step for another":      "UPDATE bank_journal SET step = 'release' WHERE step = 'post' AND direction = 'outgoing'",
-		"a gap":                   "UPDATE bank_journal SET sequence = sequence + 100 WHERE step = 'refuse'",
-		"a line that is gone":     "DELETE FROM bank_journal WHERE step = 'refuse'",
-		"a line of nobody's": newLine + `SELECT MAX(sequence) + 1, payment, 'elsewhere', 'post', debit, credit, ledger,
-			code, scale, 1 FROM bank_journal WHERE step = 'post' GROUP BY payment, direction, debit, credit, ledger, code, scale LIMIT 1`,
-		"a step twice": newLine + `SELECT sequence + 100, payment, direction, step, debit, credit, ledger, code, scale,
-			amount FROM bank_journal WHERE step = 'refuse'`,
-		"a line against itself":  "UPDATE bank_journal SET credit = debit",
-		"a line of nothing":      "UPDATE bank_journal SET amount = 0",
-		"a posting that is gone": "DELETE FROM bank_postings WHERE state = 'refused'",
-		"a posting without lines": `INSERT INTO bank_postings
-			(payment, direction, state, reason, customer, returns, channel, ledger, code, scale, amount)
-			SELECT channel, direction, state, reason, customer, returns, channel, ledger, code, scale, amount
-			FROM bank_postings WHERE state = 'refused'`,
+		"another amount of the last, and of its balances": `UPDATE bank_journal SET amount = 69 WHERE sequence = 12` +
+			add("returns", 1) + add("held/returns", -1),
+		"another asset": "UPDATE bank_journal SET code = 'USD' WHERE step = 'post' AND direction = 'incoming'",
+		"another customer, and his balance": "UPDATE bank_journal SET credit = '" + b +
+			"' WHERE step = 'post' AND direction = 'incoming'" + add(a, -50) + add(b, 50),
+		"an opening of more": "UPDATE bank_journal SET amount = amount + 1 WHERE sequence = 1",
+		"an opening out of a channel, and their balances": "UPDATE bank_journal SET debit = '" + lane +
+			"' WHERE sequence = 1" + add("opening", 1000) + add(lane, -1000),
+		"a step for another":    "UPDATE bank_journal SET step = 'release' WHERE step = 'post' AND direction = 'outgoing'",
+		"a gap":                 "UPDATE bank_journal SET sequence = 100 WHERE sequence = 12",
+		"a line that is gone":   "DELETE FROM bank_journal WHERE step = 'refuse'",
+		"a line of nobody's":    "UPDATE bank_journal SET direction = 'elsewhere' WHERE step = 'refuse'",
+		"a line against itself": "UPDATE bank_journal SET credit = debit",
+		"a line of nothing":     "UPDATE bank_journal SET amount = 0",
+		"a step twice": `INSERT INTO bank_journal
+			(sequence, payment, direction, step, debit, credit, ledger, code, scale, amount)
+			SELECT 13, payment, direction, step, debit, credit, ledger, code, scale, amount
+			FROM bank_journal WHERE step = 'refuse'`,
+		"a posting that is gone":      "DELETE FROM bank_postings WHERE state = 'refused'",
+		"a posting without lines":     newPosting + "state = 'refused'",
+		"a return twice":              newPosting + "length(returns) > 0",
 		"a posting held again":        "UPDATE bank_postings SET state = 'held' WHERE state = 'released'",
-		"a posting in a wrong state":  "UPDATE bank_postings SET state = 'refused' WHERE state = 'held'",
+		"a release said to be posted": "UPDATE bank_postings SET state = 'posted' WHERE state = 'released'",
+		"a state of the other side":   "UPDATE bank_postings SET state = 'refused' WHERE state = 'held'",
 		"a posting of less":           "UPDATE bank_postings SET amount = amount - 1",
 		"a customer below nothing":    "UPDATE bank_balances SET balance = -1 WHERE account LIKE 'customer/%'",
 		"an opening above nothing":    "UPDATE bank_balances SET balance = 1 WHERE account = 'opening'",
 		"a customer without standing": "UPDATE bank_customers SET standing = 0",
-		"a return twice": `INSERT INTO bank_postings
-			(payment, direction, state, reason, customer, returns, channel, ledger, code, scale, amount)
-			SELECT channel, direction, state, reason, customer, returns, channel, ledger, code, scale, amount
-			FROM bank_postings WHERE length(returns) > 0`,
 	}
 	storetest.Engines(t, func(t *testing.T, dsn string) {
-		b := newBank(t, dsn)
+		bank := newBank(t, dsn)
 		for name, statement := range statements {
 			t.Run(name, func(t *testing.T) {
-				b.empty()
-				b.reopen()
+				bank.empty()
+				bank.reopen()
 				for n, c := range []call{
 					{books.Hold, out(1, alice, 300), ""},
 					{books.Post, out(1, alice, 300), ""},
@@ -226,23 +231,41 @@ func TestTrialFindsWhatIsFalse(t *testing.T) {
 					{books.Refuse, in(5, alice, 70), ""},
 					{books.Hold, back(6, 5, 70), ""},
 				} {
-					if err := b.take(c.step, c.p); err != nil {
+					if err := bank.take(c.step, c.p); err != nil {
 						t.Fatal(n, err)
 					}
 				}
-				b.sheet()
-				if err := b.exec(statement); err != nil {
+				bank.sheet()
+				if err := bank.exec(strings.Split(statement, "; ")...); err != nil {
 					if !errors.Is(err, store.ErrConstraint) {
 						t.Error(err)
 					}
 					return
 				}
-				if _, err := b.Trial(t.Context()); !errors.Is(err, books.ErrBooks) {
+				if _, err := bank.Trial(t.Context()); !errors.Is(err, books.ErrBooks) {
 					t.Errorf("trial: %v", err)
 				}
 			})
 		}
 	})
+}
+
+// Books that contradict themselves are an error to whom it concerns, not a refusal.
+func TestBrokenBooks(t *testing.T) {
+	b := newBank(t, "sqlite:"+t.TempDir()+"/store.db")
+	b.must(books.Refuse, in(1, alice, 300))
+	if err := b.exec("UPDATE bank_balances SET balance = 0 WHERE account = 'returns'"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.take(books.Hold, back(2, 1, 300)); !errors.Is(err, books.ErrBooks) {
+		t.Errorf("what was to be returned is gone: %v", err)
+	}
+	if err := b.exec("UPDATE bank_postings SET channel = payment"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.take(books.Refuse, in(1, alice, 300)); !errors.Is(err, books.ErrBooks) {
+		t.Errorf("half a channel: %v", err)
+	}
 }
 
 // Callers at the same time get the money once: of many holds as many as it is enough for, and of

@@ -81,7 +81,7 @@ func replay(r *store.Reader) (s sheet, steps int64, err error) {
 		last = l.Sequence
 		if l.Step != Opening {
 			steps++
-		} else if l.Debit != openingAccount || !l.Payment.IsZero() {
+		} else if l.Debit != openingAccount {
 			return nil, 0, broken("line %d opens an account out of nothing", last)
 		}
 		if err := s.move(&l); err != nil {
