@@ -1,6 +1,6 @@
 // Package iso20022 is the messages that banks send each other: pacs.008 (a customer's credit
-// transfer) in, pacs.002 (its status) out and in, admi.002 (a message refused as a whole) out
-// and in, each bare or with a business application header (head.001) in a wrapper.
+// transfer) in, pacs.002 (its status), pacs.004 (its return) and admi.002 (a message refused as a
+// whole) out and in, each bare or with a business application header (head.001) in a wrapper.
 //
 // Its noun is the Message: what Parse made of the raw bytes and nothing else could be made of
 // them. Parse is strict. It refuses what is not well-formed, document types, processing

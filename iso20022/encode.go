@@ -12,6 +12,7 @@ import (
 // The definitions that are sent.
 const (
 	statusReportDefinition  = "pacs.002.001.10"
+	paymentReturnDefinition = "pacs.004.001.09"
 	messageRejectDefinition = "admi.002.001.01"
 	headerDefinition        = "head.001.001.02"
 )
@@ -132,9 +133,11 @@ func (r *MessageReject) write(w *writer) {
 // NewStatusReason is the reason that tells a refusal to the bank that caused it: its ISO code (NARR
 // if it has none of the code set, since it may be another institution's) and its message and place,
 // in lines of 105 characters.
-func NewStatusReason(e *cypherlink.Error) StatusReason {
+func NewStatusReason(e *cypherlink.Error) StatusReason { return newReason(e, KnownReason) }
+
+func newReason(e *cypherlink.Error, known func(code string) bool) StatusReason {
 	r := StatusReason{Code: e.Reason}
-	if !KnownReason(r.Code) {
+	if !known(r.Code) {
 		r.Code = reasonNarrative
 	}
 	told := e.Message
@@ -230,6 +233,18 @@ func (w *writer) time(name string, t time.Time) {
 	}
 }
 
+// money writes an amount unless it is no money.
+func (w *writer) money(name string, m Money) {
+	if m == (Money{}) {
+		return
+	}
+	digits, _ := cypherlink.CurrencyDigits(m.Currency) // Parse refuses an unknown one
+	w.line()
+	w.buf.WriteString("<" + name + ` Ccy="`)
+	_ = xml.EscapeText(&w.buf, []byte(m.Currency)) // a buffer does not fail
+	w.buf.WriteString(`">` + m.Amount.Format(digits) + "</" + name + ">\n")
+}
+
 // agent writes an agent that has at least one field.
 func (w *writer) agent(name string, a Agent) {
 	if a == (Agent{}) {
@@ -266,19 +281,23 @@ func (w *writer) original(o OriginalMessage) {
 
 func (w *writer) reasons(reasons []StatusReason) {
 	for _, r := range reasons {
-		w.start("StsRsnInf", "")
-		if r.Code != "" || r.Proprietary != "" {
-			w.start("Rsn", "")
-			if r.Code != "" {
-				w.value("Cd", r.Code)
-			} else {
-				w.value("Prtry", r.Proprietary)
-			}
-			w.end("Rsn")
-		}
-		for _, line := range r.Info {
-			w.value("AddtlInf", line)
-		}
-		w.end("StsRsnInf")
+		w.reason("StsRsnInf", r)
 	}
+}
+
+func (w *writer) reason(name string, r StatusReason) {
+	w.start(name, "")
+	if r.Code != "" || r.Proprietary != "" {
+		w.start("Rsn", "")
+		if r.Code != "" {
+			w.value("Cd", r.Code)
+		} else {
+			w.value("Prtry", r.Proprietary)
+		}
+		w.end("Rsn")
+	}
+	for _, line := range r.Info {
+		w.value("AddtlInf", line)
+	}
+	w.end(name)
 }

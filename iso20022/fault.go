@@ -65,7 +65,8 @@ func (e *element) reason() string {
 
 func (e *element) ownReason() string {
 	switch e.name {
-	case "IntrBkSttlmAmt", "InstdAmt", "TtlIntrBkSttlmAmt", "Amt":
+	case "IntrBkSttlmAmt", "InstdAmt", "TtlIntrBkSttlmAmt", "Amt", "OrgnlIntrBkSttlmAmt",
+		"RtrdIntrBkSttlmAmt", "RtrdInstdAmt", "TtlRtrdIntrBkSttlmAmt":
 		return "AM12"
 	case "CtrlSum":
 		return "AM10"

@@ -13,19 +13,20 @@ type Message struct {
 	Definition string
 	// Header is the business application header, or nil if the document came bare.
 	Header *Header
-	// Document is a *CreditTransfer, a *StatusReport or a *MessageReject.
+	// Document is a *CreditTransfer, a *StatusReport, a *PaymentReturn or a *MessageReject.
 	Document Document
 
 	at places
 }
 
-// Document is a *CreditTransfer, a *StatusReport or a *MessageReject.
+// Document is a *CreditTransfer, a *StatusReport, a *PaymentReturn or a *MessageReject.
 //
 //sumtype:decl
 type Document interface{ document() }
 
 func (*CreditTransfer) document() {}
 func (*StatusReport) document()   {}
+func (*PaymentReturn) document()  {}
 func (*MessageReject) document()  {}
 
 // Header is the business application header (head.001). A signature in it is not judged.
@@ -43,7 +44,7 @@ type Header struct {
 }
 
 // Parse reads one message: a bare Document, or a wrapper that holds it with its header. It
-// takes pacs.008, pacs.002 and admi.002 in the versions of the schema table and nothing
+// takes pacs.008, pacs.002, pacs.004 and admi.002 in the versions of the schema table and nothing
 // outside their base schemas. Every refusal is a *cypherlink.Error. Parse keeps no part of
 // raw, which the caller should keep.
 func Parse(raw []byte) (*Message, error) {
@@ -62,7 +63,8 @@ func Parse(raw []byte) (*Message, error) {
 	schema := documentSchema(document)
 	if schema == nil {
 		return nil, document.faultAt(CodeUnsupported,
-			"pacs.008, pacs.002 and admi.002 are read here, not the namespace %.80q", document.space)
+			"pacs.008, pacs.002, pacs.004 and admi.002 are read here, not the namespace %.80q",
+			document.space)
 	}
 	if header != nil {
 		if m.Header, err = parseHeader(header, m.Definition); err != nil {
@@ -95,6 +97,8 @@ func parseDocument(e *element) (Document, error) {
 		return parseCreditTransfer(e)
 	case "FIToFIPmtStsRpt":
 		return parseStatusReport(e)
+	case "PmtRtr":
+		return parsePaymentReturn(e)
 	default: // the schema leaves nothing else than admi.002
 		return parseMessageReject(e), nil
 	}

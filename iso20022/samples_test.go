@@ -33,7 +33,7 @@ func manifest(tb testing.TB) []row {
 
 // ours tells whether the document is of a message that the package reads.
 func (r *row) ours() bool {
-	for _, message := range []string{"pacs.008.", "pacs.002.", "admi.002."} {
+	for _, message := range []string{"pacs.008.", "pacs.002.", "pacs.004.", "admi.002."} {
 		if strings.HasPrefix(r.document, message) {
 			return true
 		}
@@ -66,6 +66,7 @@ func stated() map[string]cypherlink.Code {
 		"negative/cbprplus_pacs008_sample_tag_mismatch_issue.xml":          CodeService,
 		"negative/cbprplus_pacs008_sample_xsd_issue.xml":                   CodeUnexpected,
 		"negative/pacs002_violates_R7_msgdefidr_mismatch.xml":              CodeHeader,
+		"negative/pacs004_violates_R65_XAU.xml":                            CodeCurrency,
 	}
 }
 
@@ -102,7 +103,7 @@ func TestSamples(t *testing.T) {
 			seen++
 		}
 	}
-	if seen != 40 {
+	if seen != 46 {
 		t.Fatalf("%d samples of our messages", seen)
 	}
 }
@@ -125,7 +126,7 @@ func TestRaisedVersions(t *testing.T) {
 			t.Errorf("%s: %v", r.file, err)
 		}
 	}
-	if seen != 10 {
+	if seen != 12 {
 		t.Fatalf("%d samples", seen)
 	}
 }

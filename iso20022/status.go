@@ -24,11 +24,14 @@ const (
 func (s Status) Known() bool {
 	const all = "ACCC ACCP ACFC ACFW ACIS ACPD ACSC ACSP ACTC ACWC ACWP BLCK CANC CPUC PATC PDNG PRES " +
 		"RCVC RCVD RJCT RVCM RVMC RVNA RVNC RVNM"
-	return len(s) == 4 && !strings.Contains(string(s), " ") && strings.Contains(all, string(s))
+	return listed(all, string(s))
 }
 
 // KnownReason tells whether code is in the external code set of status reasons
 // (ExternalStatusReason, edition of May 2025), such as "AC03".
-func KnownReason(code string) bool {
-	return len(code) == 4 && !strings.Contains(code, " ") && strings.Contains(statusReasons, code)
+func KnownReason(code string) bool { return listed(statusReasons, code) }
+
+// listed tells whether a code set, of codes of four characters between spaces, has the code.
+func listed(set, code string) bool {
+	return len(code) == 4 && !strings.Contains(code, " ") && strings.Contains(set, code)
 }

@@ -63,7 +63,7 @@ func parseStatusReport(e *element) (*StatusReport, error) {
 	if original := e.at("OrgnlGrpInfAndSts"); original != nil {
 		r.Group = GroupStatus{
 			Original: originalMessage(original), Status: Status(original.textAt("GrpSts")),
-			Reasons: statusReasonsOf(original),
+			Reasons: reasonsOf(original, "StsRsnInf"),
 		}
 	}
 	for _, t := range e.all("TxInfAndSts") {
@@ -77,7 +77,7 @@ func parseStatusReport(e *element) (*StatusReport, error) {
 			StatusID: t.textAt("StsId"), Original: originalMessage(t.at("OrgnlGrpInf")),
 			OriginalInstructionID: t.textAt("OrgnlInstrId"), OriginalEndToEndID: t.textAt("OrgnlEndToEndId"),
 			OriginalTransactionID: t.textAt("OrgnlTxId"), OriginalUETR: d.uetr(t.at("OrgnlUETR")),
-			Status: Status(t.textAt("TxSts")), Reasons: statusReasonsOf(t),
+			Status: Status(t.textAt("TxSts")), Reasons: reasonsOf(t, "StsRsnInf"),
 			Accepted:         t.at("AccptncDtTm").time(),
 			InstructingAgent: d.agent(either("InstgAgt")), InstructedAgent: d.agent(either("InstdAgt")),
 		})
@@ -92,9 +92,10 @@ func originalMessage(e *element) OriginalMessage {
 	}
 }
 
-func statusReasonsOf(e *element) []StatusReason {
+// reasonsOf reads the reasons in the children of that name.
+func reasonsOf(e *element, name string) []StatusReason {
 	var reasons []StatusReason
-	for _, info := range e.all("StsRsnInf") {
+	for _, info := range e.all(name) {
 		r := StatusReason{Code: info.textAt("Rsn", "Cd"), Proprietary: info.textAt("Rsn", "Prtry")}
 		for _, line := range info.all("AddtlInf") {
 			r.Info = append(r.Info, line.text)

@@ -15,14 +15,20 @@ type places struct{ header, body string }
 // transfer: that it can be carried (UETR, the four agents' BICs, names, accounts, date, an
 // amount and sums that confirm it), and that the header speaks for the same two agents and for
 // the release in force. Of a status report: codes of the external code sets, and a reason for
-// every rejection. A refusal is a *cypherlink.Error.
+// every rejection. Of a return: that it says what it gives back (its id and the original's UETR),
+// between whom, when and why, and no more than was paid. A refusal is a *cypherlink.Error.
 func (m *Message) CheckUsage() error {
 	switch d := m.Document.(type) {
 	case *CreditTransfer:
-		if err := m.checkHeader(d); err != nil {
+		if err := m.checkHeader(d.InstructingAgent, d.InstructedAgent); err != nil {
 			return err
 		}
 		return m.checkTransfer(d)
+	case *PaymentReturn:
+		if err := m.checkHeader(d.InstructingAgent, d.InstructedAgent); err != nil {
+			return err
+		}
+		return m.checkReturn(d)
 	case *StatusReport:
 		return m.checkReport(d)
 	case *MessageReject:
@@ -30,8 +36,8 @@ func (m *Message) CheckUsage() error {
 	return nil
 }
 
-// checkHeader compares the header with the agents of a transfer (CBPR+ R2, R3).
-func (m *Message) checkHeader(c *CreditTransfer) error {
+// checkHeader compares the header with the agents of a transfer or return (CBPR+ R2, R3).
+func (m *Message) checkHeader(instructing, instructed Agent) error {
 	h := m.Header
 	if h == nil {
 		return nil
@@ -40,8 +46,8 @@ func (m *Message) checkHeader(c *CreditTransfer) error {
 		name     string
 		in, body cypherlink.BIC
 	}{
-		{"Fr", h.From.BIC, c.InstructingAgent.BIC},
-		{"To", h.To.BIC, c.InstructedAgent.BIC},
+		{"Fr", h.From.BIC, instructing.BIC},
+		{"To", h.To.BIC, instructed.BIC},
 	} {
 		if !side.in.IsZero() && !side.body.IsZero() && side.in != side.body {
 			return fault(CodeHeader, "AGNT", m.at.header+"/"+side.name,
@@ -57,10 +63,7 @@ func (m *Message) checkHeader(c *CreditTransfer) error {
 }
 
 func (m *Message) checkTransfer(c *CreditTransfer) error {
-	for _, need := range []struct {
-		has             bool
-		reason, element string
-	}{
+	err := m.checkNeeds("CdtTrfTxInf", []need{
 		{!c.UETR.IsZero(), reasonMissing, "PmtId/UETR"},
 		{c.SettlementDate != "", "DT01", "IntrBkSttlmDt"},
 		{!c.InstructingAgent.BIC.IsZero(), "AGNT", "InstgAgt/FinInstnId/BICFI"},
@@ -71,23 +74,79 @@ func (m *Message) checkTransfer(c *CreditTransfer) error {
 		{!c.CreditorAgent.BIC.IsZero(), "RC04", "CdtrAgt/FinInstnId/BICFI"},
 		{c.Creditor.Name != "", "BE22", "Cdtr/Nm"},
 		{!c.CreditorAccount.IsZero(), "AC03", "CdtrAcct/Id"},
-	} {
-		if !need.has {
-			return fault(CodeMissing, need.reason, m.at.body+"/CdtTrfTxInf[1]/"+need.element,
-				"this gateway needs the element")
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if c.Settlement.Amount == 0 {
 		return fault(CodeAmount, "AM01", m.at.body+"/CdtTrfTxInf[1]/IntrBkSttlmAmt", "the amount is zero")
 	}
-	digits, _ := cypherlink.CurrencyDigits(c.Settlement.Currency)
-	amount := trimDecimal(c.Settlement.Amount.Format(digits))
-	if c.ControlSum != "" && trimDecimal(c.ControlSum) != amount {
+	return m.checkSums(c.Settlement, c.ControlSum, c.Total, "TtlIntrBkSttlmAmt")
+}
+
+func (m *Message) checkReturn(r *PaymentReturn) error {
+	const tx = "TxInf"
+	err := m.checkNeeds(tx, []need{
+		{r.ReturnID != "", reasonMissing, "RtrId"},
+		{!r.OriginalUETR.IsZero(), reasonMissing, "OrgnlUETR"},
+		{r.SettlementDate != "", "DT01", "IntrBkSttlmDt"},
+		{!r.InstructingAgent.BIC.IsZero(), "AGNT", "InstgAgt/FinInstnId/BICFI"},
+		{!r.InstructedAgent.BIC.IsZero(), "AGNT", "InstdAgt/FinInstnId/BICFI"},
+		{!r.Debtor.IsZero(), "BE08", "RtrChain/Dbtr"},
+		{!r.Creditor.IsZero(), "BE22", "RtrChain/Cdtr"},
+	})
+	if err != nil {
+		return err
+	}
+	at := m.at.body + "/" + tx + "[1]"
+	paid := r.OriginalSettlement
+	switch {
+	case r.Returned.Amount == 0:
+		return fault(CodeAmount, "AM01", at+"/RtrdIntrBkSttlmAmt", "the amount is zero")
+	case paid.Currency == r.Returned.Currency && r.Returned.Amount > paid.Amount:
+		return fault(CodeAmount, "AM09", at+"/RtrdIntrBkSttlmAmt", "more is given back than was paid")
+	case len(r.Reasons) == 0:
+		return fault(CodeStatus, reasonNarrative, at+"/RtrRsnInf", "a return needs a reason")
+	}
+	for i, reason := range r.Reasons {
+		place := fmt.Sprintf("%s/RtrRsnInf[%d]/Rsn", at, i+1)
+		switch {
+		case reason.Code == "" && reason.Proprietary == "":
+			return fault(CodeStatus, reasonNarrative, place, "a return needs a reason")
+		case reason.Code != "" && !KnownReturnReason(reason.Code):
+			return fault(CodeStatus, reasonNarrative, place+"/Cd", "%.4q is no external return reason code",
+				reason.Code)
+		}
+	}
+	return m.checkSums(r.Returned, r.ControlSum, r.Total, "TtlRtrdIntrBkSttlmAmt")
+}
+
+// need is an element of the transaction that has to be there.
+type need struct {
+	has             bool
+	reason, element string
+}
+
+func (m *Message) checkNeeds(tx string, needs []need) error {
+	for _, n := range needs {
+		if !n.has {
+			return fault(CodeMissing, n.reason, m.at.body+"/"+tx+"[1]/"+n.element,
+				"this gateway needs the element")
+		}
+	}
+	return nil
+}
+
+// checkSums compares the sums of the group header, where it has any, with the one amount. The name is
+// that of the total.
+func (m *Message) checkSums(amount Money, controlSum string, total Money, name string) error {
+	digits, _ := cypherlink.CurrencyDigits(amount.Currency)
+	if controlSum != "" && trimDecimal(controlSum) != trimDecimal(amount.Amount.Format(digits)) {
 		return fault(CodeTransactions, "AM10", m.at.body+"/GrpHdr/CtrlSum",
 			"the control sum is not the amount of the transaction")
 	}
-	if c.Total != (Money{}) && c.Total != c.Settlement {
-		return fault(CodeTransactions, "AM10", m.at.body+"/GrpHdr/TtlIntrBkSttlmAmt",
+	if total != (Money{}) && total != amount {
+		return fault(CodeTransactions, "AM10", m.at.body+"/GrpHdr/"+name,
 			"the total is not the amount of the transaction")
 	}
 	return nil

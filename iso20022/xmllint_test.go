@@ -67,7 +67,7 @@ func cutOut(raw []byte, name string) (document []byte, definition string) {
 
 // TestOutputIsValid checks what we send with libxml2.
 func TestOutputIsValid(t *testing.T) {
-	for _, name := range []string{"pacs.002.settled.xml", "pacs.002.rejected.xml", "admi.002.xml"} {
+	for _, name := range []string{"pacs.002.settled.xml", "pacs.002.rejected.xml", "pacs.004.xml", "admi.002.xml"} {
 		raw, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
