@@ -6,8 +6,10 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/terms"
 	"github.com/cypherlink/cypherlink/validator"
 )
 
@@ -30,9 +32,9 @@ type (
 		Hash      cypherlink.Hash          `json:"hash"`
 		Payer     cypherlink.ParticipantID `json:"payer"`
 		Payee     cypherlink.ParticipantID `json:"payee"`
-		Connector cypherlink.ParticipantID `json:"connector"`
-		Condition cypherlink.Condition     `json:"condition"`
-		Quote     cypherlink.Hash          `json:"quote"`
+		Connector cypherlink.ParticipantID `json:"connector,omitzero"`
+		Condition cypherlink.Condition     `json:"condition,omitzero"`
+		Quote     cypherlink.Hash          `json:"quote,omitzero"`
 		KYC       cypherlink.Hash          `json:"kyc_commitment"`
 		Batch     batchJSON                `json:"batch"`
 		Signed    hexBytes                 `json:"signed"`
@@ -136,24 +138,9 @@ func second(s int64) string { return time.Unix(s, 0).UTC().Format(time.RFC3339) 
 
 func (p *Proof) json(g *chain.Genesis) (*receiptJSON, error) {
 	t := p.Terms.Terms
-	roster := t.Signers()
 	j := &receiptJSON{
 		Format: receiptFormat, Network: t.Network, UETR: t.UETR, Preimage: p.preimage(),
-		Terms: agreementJSON{
-			Hash: t.Hash(), Payer: t.Payer, Payee: t.Payee, Connector: t.Connector,
-			Condition: t.Condition, Quote: t.Quote, KYC: t.KYC, Signed: p.Terms.Encode(),
-			Batch: batchJSON{
-				Sequence: p.Terms.Sequence, Index: p.Terms.Index, Count: p.Terms.Count,
-				Root: p.Terms.Root, Path: p.Terms.Path, Signers: []cypherlink.ParticipantID{},
-				Signature: p.Terms.Certificate.Signature[:],
-			},
-		},
-		Quote: p.quoteJSON(),
-	}
-	for _, i := range p.Terms.Certificate.Signers() {
-		if i < len(roster) {
-			j.Terms.Batch.Signers = append(j.Terms.Batch.Signers, roster[i])
-		}
+		Terms: agreementOf(p.Terms), Quote: p.quoteJSON(),
 	}
 	for i := range p.Legs {
 		leg, err := p.legJSON(g, i)
@@ -163,6 +150,27 @@ func (p *Proof) json(g *chain.Genesis) (*receiptJSON, error) {
 		j.Legs = append(j.Legs, *leg)
 	}
 	return j, nil
+}
+
+// agreementOf shows terms and who signed them.
+func agreementOf(p *terms.Proof) agreementJSON {
+	t := p.Terms
+	j := agreementJSON{
+		Hash: t.Hash(), Payer: t.Payer, Payee: t.Payee, Connector: t.Connector,
+		Condition: t.Condition, Quote: t.Quote, KYC: t.KYC, Signed: p.Encode(),
+		Batch: batchJSON{
+			Sequence: p.Sequence, Index: p.Index, Count: p.Count,
+			Root: p.Root, Path: p.Path, Signers: []cypherlink.ParticipantID{},
+			Signature: p.Certificate.Signature[:],
+		},
+	}
+	roster := t.Signers()
+	for _, i := range p.Certificate.Signers() {
+		if i < len(roster) {
+			j.Batch.Signers = append(j.Batch.Signers, roster[i])
+		}
+	}
+	return j
 }
 
 func (p *Proof) quoteJSON() quoteJSON {
@@ -183,15 +191,7 @@ func (p *Proof) legJSON(g *chain.Genesis, i int) (*legJSON, error) {
 	j := &legJSON{
 		Ledger: leg.Asset.Ledger, Asset: leg.Asset.String(), Amount: leg.Amount.Format(leg.Asset.Scale),
 		Debit: leg.Debit, Credit: leg.Credit, Expiry: second(leg.Expiry),
-		Condition: p.Terms.Terms.Condition, Custody: p.custody(i), Verdicts: []verdictJSON{},
-	}
-	for k := range from.Verdicts {
-		v := &from.Verdicts[k]
-		j.Verdicts = append(j.Verdicts, verdictJSON{
-			Validator: v.Validator, Outcome: outcomeName(v.Verdict.Outcome),
-			ValidUntil: second(v.Verdict.ValidUntil), RuleSet: v.Verdict.RuleSet, Inputs: v.Verdict.Inputs,
-			Signature: v.Signature[:], Signed: EncodeVerdict(v),
-		})
+		Condition: p.Terms.Terms.Condition, Custody: p.custody(i), Verdicts: verdictsOf(from.Verdicts),
 	}
 	var err error
 	if j.Prepared, err = statementOf(g, &from.Prepared); err != nil {
@@ -199,6 +199,19 @@ func (p *Proof) legJSON(g *chain.Genesis, i int) (*legJSON, error) {
 	}
 	j.Confirmed, err = statementOf(g, &from.Confirmed)
 	return j, err
+}
+
+func verdictsOf(verdicts []validator.Signed) []verdictJSON {
+	all := []verdictJSON{}
+	for i := range verdicts {
+		v := &verdicts[i]
+		all = append(all, verdictJSON{
+			Validator: v.Validator, Outcome: outcomeName(v.Verdict.Outcome),
+			ValidUntil: second(v.Verdict.ValidUntil), RuleSet: v.Verdict.RuleSet, Inputs: v.Verdict.Inputs,
+			Signature: v.Signature[:], Signed: EncodeVerdict(v),
+		})
+	}
+	return all
 }
 
 func outcomeName(o validator.Outcome) string {
@@ -231,7 +244,12 @@ func statementOf(g *chain.Genesis, s *Statement) (statementJSON, error) {
 		j.Record = r
 		return j, nil
 	}
-	e := read.Chain
+	j.Finality = finalityOf(read.Chain)
+	return j, nil
+}
+
+// finalityOf shows how evidence of an event proves it final.
+func finalityOf(e *follow.Evidence) *finalityJSON {
 	f := &finalityJSON{Height: e.Event.Height, Headers: []headerJSON{}, Path: []cypherlink.Hash{}}
 	for _, h := range e.Proof.Headers {
 		raw := h.Encode()
@@ -247,6 +265,5 @@ func statementOf(g *chain.Genesis, s *Statement) (statementJSON, error) {
 	for _, h := range e.Path {
 		f.Path = append(f.Path, h)
 	}
-	j.Finality = f
-	return j, nil
+	return f
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/cypherlink/cypherlink/ilp"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
+	"github.com/cypherlink/cypherlink/validator"
 )
 
 // Findings is what a receipt shows to somebody who holds the network's genesis, in a person's
@@ -27,12 +28,21 @@ type Findings struct {
 	Stated []string
 }
 
-// VerifyReceipt reads a receipt and verifies all of it by the genesis: the parties' signatures
-// on the terms, the connector's on the quote, the Validators' on the verdicts, the committee's
-// and the operators' on what happened to the two custodies, and that all of them are about one
-// payment under one condition. Otherwise ErrReceipt, or the error of the part that does not
-// hold. It needs no network, no clock and no store.
+// VerifyReceipt reads a receipt, of a payment over two ledgers (Proof) or over a channel (LaneProof),
+// and verifies all of it by the genesis: the parties' signatures on the terms, the Validators' on the
+// verdicts, and that all of it is about one payment. Of two ledgers: the connector's signature on the
+// quote, and the committee's and the operators' on what happened to the two custodies, under one
+// condition. Of a channel: that the update which pays is one of those that the final chain has in the
+// payer's lane. Otherwise ErrReceipt, or the error of the part that does not hold. It needs no network,
+// no clock and no store.
 func VerifyReceipt(g *chain.Genesis, raw []byte) (*Findings, error) {
+	if bytes.HasPrefix(raw, []byte("{\n  \"format\": \""+laneReceiptFormat+"\"")) { // there is one form
+		p, err := DecodeLaneProof(raw)
+		if err != nil {
+			return nil, err
+		}
+		return p.Verify(g)
+	}
 	p, err := DecodeProof(g, raw)
 	if err != nil {
 		return nil, err
@@ -164,22 +174,27 @@ func committeeOf(g *chain.Genesis, s *follow.Statement) string {
 
 // verifyVerdicts checks them as the ledger did, at the time at which it did.
 func (p *Proof) verifyVerdicts(g *chain.Genesis, i int, atMS int64, f *Findings) error {
-	t := p.Terms.Terms
-	policy, err := policyOf(g, t.Legs[i].Asset)
+	return checkVerdicts(g, p.subject(i), p.Legs[i].Verdicts, atMS/1000, f)
+}
+
+// checkVerdicts checks that the verdicts are exactly as many as the subject's asset asks for, by its
+// Validators, and valid at a time in seconds.
+func checkVerdicts(
+	g *chain.Genesis, s validator.Subject, verdicts []validator.Signed, at int64, f *Findings,
+) error {
+	policy, err := policyOf(g, s.Fields.Asset)
 	if err != nil {
 		return err
 	}
-	verdicts := p.Legs[i].Verdicts
 	if len(verdicts) != policy.Threshold {
 		return fmt.Errorf("%d verdicts, %d asked for: %w", len(verdicts), policy.Threshold, ErrReceipt)
 	}
-	err = policy.Check(g.Network(), p.subject(i), verdicts, g, cosi.VerifyEd25519Batch, atMS/1000)
-	if err != nil {
+	if err := policy.Check(g.Network(), s, verdicts, g, cosi.VerifyEd25519Batch, at); err != nil {
 		return fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
 	for k := range verdicts {
 		f.prove("%s approved the movement of %s by rule set %s.", nameOf(g, verdicts[k].Validator),
-			Money{t.Legs[i].Asset, t.Legs[i].Amount}, verdicts[k].Verdict.RuleSet)
+			Money{s.Fields.Asset, s.Fields.Amount}, verdicts[k].Verdict.RuleSet)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/cypherlink/cypherlink/chain"
@@ -33,14 +34,26 @@ func (c *verifyCommand) Run(s *session) error {
 	if err != nil {
 		return fmt.Errorf("the receipt does not hold: %w", err)
 	}
-	fmt.Fprintf(s.out, "Payment %s holds on network %s.\n\nProved by signatures, hashes and the committee:\n",
-		f.UETR, g.Network())
-	for _, line := range f.Proved {
-		fmt.Fprintln(s.out, " -", line)
-	}
-	fmt.Fprintln(s.out, "\nStated by operators of external ledgers, under their signatures:")
-	for _, line := range f.Stated {
-		fmt.Fprintln(s.out, " -", line)
-	}
+	fmt.Fprintf(s.out, "Payment %s holds on network %s.\n", f.UETR, g.Network())
+	printFindings(s.out, f)
 	return nil
+}
+
+// printFindings says what is proved and, where anything is, what is stated.
+func printFindings(out io.Writer, f *payment.Findings) {
+	for _, part := range []struct {
+		head  string
+		lines []string
+	}{
+		{"Proved by signatures, hashes and the committee", f.Proved},
+		{"Stated by operators of external ledgers, under their signatures", f.Stated},
+	} {
+		if len(part.lines) == 0 {
+			continue
+		}
+		fmt.Fprintf(out, "\n%s:\n", part.head)
+		for _, line := range part.lines {
+			fmt.Fprintln(out, " -", line)
+		}
+	}
 }

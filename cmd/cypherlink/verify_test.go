@@ -1,0 +1,22 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cypherlink/cypherlink/payment"
+)
+
+// Of a payment over a channel nothing is merely stated, and nothing is said of operators.
+func TestFindingsArePrinted(t *testing.T) {
+	var both, lane strings.Builder
+	printFindings(&both, &payment.Findings{Proved: []string{"a", "b"}, Stated: []string{"c"}})
+	printFindings(&lane, &payment.Findings{Proved: []string{"a"}})
+	const proved = "\nProved by signatures, hashes and the committee:\n - a\n"
+	if want := proved + " - b\n\nStated by operators of external ledgers, under their signatures:\n - c\n"; both.String() != want {
+		t.Errorf("%q", both.String())
+	}
+	if lane.String() != proved {
+		t.Errorf("%q", lane.String())
+	}
+}
