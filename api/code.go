@@ -147,7 +147,7 @@ func paymentClass(code cypherlink.Code) class {
 		return class{http.StatusUnprocessableEntity, "The quote cannot be used"}
 	case payment.CodeMessage, payment.CodeParty, payment.CodeOver, payment.CodeTerms,
 		payment.CodeVerdict, payment.CodeDeclined, payment.CodeLate, payment.CodeVoid, payment.CodeNoWay,
-		payment.CodeUnready, channels.V.Code(), channels.CodeUnknownPrev: // between institutions
+		payment.CodeUnready, channels.CodeUnknownPrev: // between institutions
 		return requestClass(CodeInternal)
 	}
 	return class{}
@@ -207,6 +207,8 @@ func channelClass(code cypherlink.Code) class {
 		title = "The preimage may not be released"
 	case channels.H4:
 		title = "The lock cannot be given back"
+	case channels.V: // between a bank and a Validator
+		return requestClass(CodeInternal)
 	default:
 		return class{}
 	}

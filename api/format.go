@@ -4,6 +4,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/iso20022"
 	"github.com/cypherlink/cypherlink/kyc"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 // format is a form of text that the published schemas name by JSON Schema's "format", with the
@@ -148,9 +149,16 @@ func answerFormat(name string) format {
 
 // statuses are where a payment can stand, in the order of its life.
 func statuses() []any {
-	return []any{
-		"RECEIVED", "CHECKED", "NEGOTIATING", "AGREED", "VALIDATING", "APPROVED", "RESERVED",
-		"SIGNED_1", "SIGNED_2", "IN_DOUBT", "SETTLED", "POSTED", "COMPLETED",
-		"REJECTED", "EXPIRED", "ABORTED", "RETURN_PENDING", "RETURNED",
+	var all []any
+	for _, s := range []payment.Status{
+		payment.StatusReceived, payment.StatusChecked, payment.StatusNegotiating, payment.StatusAgreed,
+		payment.StatusValidating, payment.StatusApproved, payment.StatusReserved,
+		payment.StatusSigned1, payment.StatusInDoubt, payment.StatusSigned2,
+		payment.StatusSettled, payment.StatusPosted, payment.StatusCompleted,
+		payment.StatusRejected, payment.StatusExpired, payment.StatusAborted,
+		payment.StatusReturnPending, payment.StatusReturned,
+	} {
+		all = append(all, string(s))
 	}
+	return all
 }

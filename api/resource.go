@@ -31,13 +31,15 @@ type Party struct {
 // Debtor is the customer who pays.
 type Debtor struct {
 	Party
-	Agent string `json:"agent,omitempty" format:"bic" example:"CYPADEFFXXX" doc:"The paying bank: this one, if it is left out."`
+	// Agent is this bank, also where it is left out.
+	Agent string `json:"agent,omitempty" format:"bic" example:"CYPADEFFXXX" doc:"The paying bank: this one."`
 }
 
 // Creditor is the customer who is paid.
 type Creditor struct {
 	Party
-	Agent string `json:"agent,omitempty" format:"bic" doc:"The payee's bank; if left out, the one with which this bank has its only channel in the asset."`
+	// Agent may be left out where this bank has only one channel in the asset.
+	Agent string `json:"agent,omitempty" format:"bic" doc:"The payee's bank; else the only channel's."`
 }
 
 // Instruction is a customer's credit transfer: what a pacs.008 says, in JSON. It is the form of
