@@ -22,9 +22,9 @@ type laneLog struct {
 	// base is the anchored head; listed tells whether its locks are known.
 	base   tip
 	listed bool
-	// from is the update of the anchored head; nil where the lane begins, or where this bank has not
+	// from is the update of the anchored head; zero where the lane begins, or where this bank has not
 	// got it.
-	from *Update
+	from Update
 	// entries follow base without a gap. Of the own lane they are what was written, of the other
 	// one what was countersigned.
 	entries []Entry
@@ -82,15 +82,15 @@ func (l *laneLog) push(e Entry) {
 	l.entries, l.last = append(slices.Clip(l.entries), e), next
 }
 
-// updateAt is the update of a sequence, if this bank has it.
-func (l *laneLog) updateAt(seq uint32) *Update {
+// updateAt is the update of a sequence, zero if this bank has not got it.
+func (l *laneLog) updateAt(seq uint32) Update {
 	if e := l.at(seq); e != nil {
-		return &e.Update
+		return e.Update
 	}
-	if l.from != nil && l.from.Seq == seq {
+	if l.from.Seq == seq {
 		return l.from
 	}
-	return nil
+	return Update{}
 }
 
 // rebase makes the head, which is one of the log's, its base.

@@ -58,7 +58,11 @@ func (p *Party) Conditions() []cypherlink.Condition {
 // this bank has not got the anchored one.
 func (p *Party) Before(seq uint32) (*Update, []Lock) {
 	l := p.own()
-	at, prev := l.base, l.from
+	at := l.base
+	var prev *Update
+	if from := l.from; from.Seq > 0 {
+		prev = &from
+	}
 	take := func(e *Entry) {
 		if e.Update.Seq < seq {
 			at, _ = at.apply(e.Operations) // it was applied when it was written

@@ -40,3 +40,21 @@ func TestStanding(t *testing.T) {
 		t.Fatalf("%+v before the first update after the anchor", prev)
 	}
 }
+
+// A time at which a party wants to be woken lies ahead: else its shell would never rest.
+func TestWakeLiesAhead(t *testing.T) {
+	p := meet(t)
+	p.pays(A, 5)
+	p.flying[B] = nil // the other bank never hears of it
+	for range 50 {
+		p.ms += 300
+		p.must(A, func(q *Party) (Effects, error) {
+			e, err := q.Tick(p.ms)
+			if e.WakeMS != 0 && e.WakeMS <= p.ms {
+				t.Fatalf("wakes at %d, and it is %d", e.WakeMS, p.ms)
+			}
+			return e, err
+		})
+		p.flying[B] = nil
+	}
+}

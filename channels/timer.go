@@ -35,8 +35,8 @@ func (p *Party) sendAgain() {
 // wake is when the next of these is due.
 func (p *Party) wake() int64 {
 	at := int64(0)
-	earlier := func(t int64) {
-		if at == 0 || t < at {
+	earlier := func(t int64) { // what is overdue waits for the chain, not for the time
+		if t > p.now && (at == 0 || t < at) {
 			at = t
 		}
 	}
@@ -45,11 +45,8 @@ func (p *Party) wake() int64 {
 		earlier(p.resend + p.s.ResendMS)
 	}
 	if p.s.CertifyMS > 0 && l.certified < l.last.Seq {
-		if t := p.since + p.s.CertifyMS; t > p.now {
-			earlier(t)
-		} else {
-			earlier(p.since + p.s.CertifyMS + p.s.CertifyMS/2)
-		}
+		earlier(p.since + p.s.CertifyMS)
+		earlier(p.since + p.s.CertifyMS + p.s.CertifyMS/2)
 	}
 	return at
 }
