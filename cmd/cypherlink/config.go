@@ -32,8 +32,7 @@ type path string
 type node struct {
 	Genesis  path `json:"genesis"`
 	Identity path `json:"identity_key"`
-	// Cosigning is the BLS key; a Validator and an operator have one in genesis and sign
-	// nothing with it.
+	// Cosigning is the BLS key; an operator has one in genesis and signs nothing with it.
 	Cosigning path `json:"cosigning_key"`
 	TLSCert   path `json:"tls_cert"`
 	TLSKey    path `json:"tls_key"`
@@ -50,9 +49,10 @@ type memberConfig struct {
 }
 
 type validatorConfig struct {
-	Node    node      `json:"node"`
-	Asset   assetName `json:"asset"`
-	RuleSet path      `json:"rule_set"`
+	Node node `json:"node"`
+	// Assets are those that the Validator judges, all by the one rule set.
+	Assets  []assetName `json:"assets"`
+	RuleSet path        `json:"rule_set"`
 	// Screening are the names against which parties are held.
 	Screening []string `json:"screening"`
 	// Store is a DSN; empty for the embedded store in the data folder.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,12 +14,9 @@ import (
 	"github.com/cypherlink/cypherlink/api"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/follow"
-	"github.com/cypherlink/cypherlink/chain/state"
-	"github.com/cypherlink/cypherlink/chain/submit"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/cosi/sign"
-	"github.com/cypherlink/cypherlink/internal/peer"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger-adapters/chainledger"
@@ -139,33 +134,13 @@ func newInstitution(
 // openChain opens the follower and the chain as a ledger.
 func (i *institution) openChain() error {
 	g := i.keys.genesis
-	disk, err := state.OpenPebble(filepath.Join(string(i.config.Node.Data), "chain"), state.PebbleOptions{
-		Log: i.log, Exit: func() { os.Exit(exitFailed) },
-	})
+	c, err := openChainCopy(&i.config.Node, i.keys, i.log)
 	if err != nil {
 		return err
 	}
-	i.close = append(i.close, disk.Close)
-	o := follow.DefaultOptions(g)
-	o.Store, o.Log = disk, i.log
-	var members []*submit.Member
-	for _, p := range g.File().Participants {
-		addr, ok := i.config.Node.Peers[p.ID]
-		if p.Role != chain.RoleMember || !ok {
-			continue
-		}
-		m, err := submit.Dial(p.Name, addr, peer.SPKI(p.TLS), i.keys.tls)
-		if err != nil {
-			return err
-		}
-		i.close = append(i.close, m.Close)
-		members = append(members, m)
-		o.Sources = append(o.Sources, m)
-	}
-	if i.follow, err = follow.Open(o); err != nil {
-		return err
-	}
-	if i.chain, err = chainledger.New(g, i.follow, members); err != nil {
+	i.close = append(i.close, c.Close)
+	i.follow = c.follow
+	if i.chain, err = chainledger.New(g, c.follow, c.members); err != nil {
 		return err
 	}
 	i.ledgers[g.Chain()], i.ramps[g.Chain()] = i.chain, i.chain

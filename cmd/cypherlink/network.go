@@ -218,10 +218,15 @@ func (b *builder) members() error {
 }
 
 func (b *builder) validators() error {
-	for folder, asset := range map[string]cypherlink.Asset{folderVoteDE: assetDE(), folderVoteDCEP: assetDCEP()} {
+	for folder, assets := range map[string][]cypherlink.Asset{
+		folderVoteDE: {assetDE(), assetClaim()}, folderVoteDCEP: {assetDCEP()},
+	} {
 		c := validatorConfig{
-			Node: b.node(folder), Asset: assetName{asset.Ledger, asset.Code}, RuleSet: "rules.json",
+			Node: b.node(folder, committee()...), RuleSet: "rules.json",
 			Screening: []string{}, Valid: jsonDuration(sourceHold),
+		}
+		for _, a := range assets {
+			c.Assets = append(c.Assets, assetName{a.Ledger, a.Code})
 		}
 		if err := b.write(folder, c); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/kyc"
 	"github.com/cypherlink/cypherlink/payment"
@@ -20,7 +21,7 @@ import (
 	"github.com/cypherlink/cypherlink/validator/rules"
 )
 
-// validatorCommand runs the Cypherium Validator of one asset.
+// validatorCommand runs a Cypherium Validator.
 type validatorCommand struct {
 	Config string `help:"Configuration file." required:"" type:"existingfile"`
 }
@@ -51,19 +52,62 @@ func (a agreements) VerifyProof(raw []byte) (*terms.Terms, error) {
 	return p.Terms, nil
 }
 
-// validatorProcess judges and remembers: a ruling once given stands.
+// validatorProcess judges and remembers: a ruling once given stands. It endorses what its own copy of
+// the chain and its own record allow.
 type validatorProcess struct {
-	keys  *keys
-	judge *rules.Judge
-	store *store.Store
-	close []func() error
+	keys *keys
+	// judges are one for each of the Validator's assets.
+	judges   map[cypherlink.Asset]*rules.Judge
+	store    *store.Store
+	follow   *follow.Follower
+	endorser *payment.Endorser
+	close    []func() error
 }
 
-func newValidator(ctx context.Context, c *validatorConfig, log *slog.Logger) (*validatorProcess, error) {
+func newValidator(
+	ctx context.Context, c *validatorConfig, log *slog.Logger,
+) (_ *validatorProcess, err error) {
 	k, err := c.Node.load()
 	if err != nil {
 		return nil, err
 	}
+	v := &validatorProcess{keys: k}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, v.Close())
+		}
+	}()
+	names := newDirectory(k.genesis)
+	if v.judges, err = c.judges(k, names); err != nil {
+		return nil, err
+	}
+	if v.store, err = openStore(ctx, c.Store, c.Node.Data); err != nil {
+		return nil, err
+	}
+	v.close = append(v.close, v.store.Close)
+	own, err := openChainCopy(&c.Node, k, log)
+	if err != nil {
+		return nil, err
+	}
+	v.close = append(v.close, own.Close)
+	v.follow = own.follow
+	v.endorser, err = payment.NewEndorser(payment.EndorserOptions{
+		Network: k.genesis.Network(), Self: k.self.ID, Follower: v.follow, Store: v.store,
+		Identity: k.identity, Cosigner: k.cosigning,
+	})
+	if err != nil {
+		return nil, err
+	}
+	listener, err := names.serve(ctx, c.Node.Listen, k.tls, log, v.answer)
+	if err != nil {
+		return nil, err
+	}
+	v.close = append(v.close, listener.Close)
+	return v, nil
+}
+
+// judges are the Validator's, one for each asset.
+func (c *validatorConfig) judges(k *keys, names *directory) (map[cypherlink.Asset]*rules.Judge, error) {
 	raw, err := os.ReadFile(string(c.RuleSet))
 	if err != nil {
 		return nil, err
@@ -72,40 +116,32 @@ func newValidator(ctx context.Context, c *validatorConfig, log *slog.Logger) (*v
 	if err != nil {
 		return nil, err
 	}
-	asset, err := c.Asset.find(k.genesis)
-	if err != nil {
-		return nil, err
-	}
 	list, err := kyc.NewList(c.Screening)
 	if err != nil {
 		return nil, err
 	}
-	v := &validatorProcess{keys: k}
-	names := newDirectory(k.genesis)
-	v.judge, err = rules.NewJudge(rules.Options{
-		Network: k.genesis.Network(), Self: k.self.ID, Asset: asset.Asset, Policy: asset.Policy,
-		Set: set, List: list, Validity: int64(time.Duration(c.Valid) / time.Second),
-	}, agreements{payment.NewRosters(k.genesis)}, names)
-	if err != nil {
-		return nil, err
+	if len(c.Assets) == 0 {
+		return nil, fmt.Errorf("a Validator of no asset: %w", errConfig)
 	}
-	if v.store, err = openStore(ctx, c.Store, c.Node.Data); err != nil {
-		return nil, err
+	agreed, judges := agreements{payment.NewRosters(k.genesis)}, map[cypherlink.Asset]*rules.Judge{}
+	for _, name := range c.Assets {
+		asset, err := name.find(k.genesis)
+		if err != nil {
+			return nil, err
+		}
+		judges[asset.Asset], err = rules.NewJudge(rules.Options{
+			Network: k.genesis.Network(), Self: k.self.ID, Asset: asset.Asset, Policy: asset.Policy,
+			Set: set, List: list, Validity: int64(time.Duration(c.Valid) / time.Second),
+		}, agreed, names)
+		if err != nil {
+			return nil, err
+		}
 	}
-	v.close = append(v.close, v.store.Close)
-	listener, err := names.serve(ctx, c.Node.Listen, k.tls, log, v.answer)
-	if err != nil {
-		return nil, errors.Join(err, v.Close())
-	}
-	v.close = append(v.close, listener.Close)
-	return v, nil
+	return judges, nil
 }
 
-// Run waits: the work is done in answers.
-func (v *validatorProcess) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
+// Run keeps up with the chain until ctx ends; the work is done in answers.
+func (v *validatorProcess) Run(ctx context.Context) error { return v.follow.Run(ctx) }
 
 // Close ends the process, the last opened first.
 func (v *validatorProcess) Close() error { return closeAll(v.close) }
@@ -113,20 +149,39 @@ func (v *validatorProcess) Close() error { return closeAll(v.close) }
 func (v *validatorProcess) answer(
 	ctx context.Context, from cypherlink.ParticipantID, kind uint8, body []byte,
 ) ([]byte, error) {
-	if kind != payment.KindVerdict {
-		return nil, fmt.Errorf("kind %d: %w", kind, payment.ErrMessage)
+	switch kind {
+	case payment.KindVerdict:
+		return v.verdict(ctx, from, body)
+	case payment.KindEndorse:
+		return v.endorser.Endorse(ctx, from, body)
+	case payment.KindJoin:
+		return v.endorser.Join(ctx, from, body)
 	}
+	return nil, fmt.Errorf("kind %d: %w", kind, payment.ErrMessage)
+}
+
+// verdict answers KindVerdict.
+func (v *validatorProcess) verdict(
+	ctx context.Context, from cypherlink.ParticipantID, body []byte,
+) ([]byte, error) {
 	request, err := payment.DecodeVerdictRequest(body)
 	if err != nil {
 		return nil, err
 	}
-	open, err := v.judge.Open(from, &rules.Request{
+	asset := request.Proof.Terms.Legs[request.Leg].Asset
+	judge, ok := v.judges[asset]
+	if !ok {
+		return nil, &cypherlink.Error{
+			Code: rules.CodeAsset, Reason: "AM03", Message: fmt.Sprintf("this Validator does not judge %s", asset),
+		}
+	}
+	open, err := judge.Open(from, &rules.Request{
 		Terms: request.Proof.Encode(), Leg: request.Leg, Told: request.Opened,
 	})
 	if err != nil {
 		return nil, err
 	}
-	ruling, err := v.rule(ctx, open)
+	ruling, err := v.rule(ctx, judge, open)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +189,9 @@ func (v *validatorProcess) answer(
 }
 
 // rule gives the ruling that stands, or makes one and stores it before it is told.
-func (v *validatorProcess) rule(ctx context.Context, c *rules.Case) (ruling *rules.Ruling, err error) {
+func (v *validatorProcess) rule(
+	ctx context.Context, judge *rules.Judge, c *rules.Case,
+) (ruling *rules.Ruling, err error) {
 	var salt [32]byte
 	if _, err := rand.Read(salt[:]); err != nil {
 		return nil, err
@@ -148,7 +205,7 @@ func (v *validatorProcess) rule(ctx context.Context, c *rules.Case) (ruling *rul
 			ruling, err = rules.DecodeRuling(stored)
 			return err
 		}
-		if ruling, err = v.judge.Decide(time.Now().Unix(), salt, c); err != nil {
+		if ruling, err = judge.Decide(time.Now().Unix(), salt, c); err != nil {
 			return err
 		}
 		if err := ruling.Sign(v.keys.genesis.Network(), v.keys.identity); err != nil {
