@@ -77,12 +77,8 @@ func (e *election) opened() channels.ID {
 	for i := range o.Banks {
 		o.Accounts[i].Owner = o.Banks[i]
 	}
-	for by.follow.Head().Height == 0 { // its time is that of now from the first block on
-		changed := by.follow.Changed()
-		if by.follow.Head().Height == 0 {
-			<-changed
-		}
-	}
+	// from the first block on the chain's time is that of now
+	e.reach(by.follow, func() bool { return by.follow.Head().Height > 0 })
 	j := channels.Joint{
 		Channel: channels.NewID(e.network, o.Banks, o.Asset, o.Nonce), Do: o,
 		ValidUntil: by.follow.Head().TimeMS/1000 + 20,
@@ -110,12 +106,24 @@ func (e *election) opened() channels.ID {
 		e.Fatal(blamed, err)
 	}
 	e.submit(state.ChannelJoint{Joint: j, Certificate: certificate})
-	for {
-		changed := by.follow.Changed()
-		if _, err := by.follow.View(j.Channel, nil); err == nil {
-			return j.Channel
+	e.reach(by.follow, func() bool {
+		_, err := by.follow.View(j.Channel, nil)
+		return err == nil
+	})
+	return j.Channel
+}
+
+// reach waits until the follower is where the test wants it.
+func (e *election) reach(f *follow.Follower, there func() bool) {
+	e.Helper()
+	ctx, cancel := context.WithTimeout(e.Context(), 20*time.Second)
+	defer cancel()
+	for changed := f.Changed(); !there(); changed = f.Changed() {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			e.Fatal("the Validator does not follow the chain")
 		}
-		<-changed
 	}
 }
 
