@@ -52,6 +52,7 @@ type Options struct {
 type ChannelOptions struct {
 	Chain       Chain
 	Committee   Committee
+	Anchors     Anchors
 	LaneSigner  LaneSigner
 	JointSigner JointSigner
 	Books       Books
@@ -104,7 +105,7 @@ func NewConnect(o Options) (*Connect, error) {
 	if o.Identity.ID() != o.Bank.ID {
 		return nil, fmt.Errorf("identity of %s, bank %s: %w", o.Identity.ID(), o.Bank.ID, ErrOptions)
 	}
-	if h := o.ChannelOptions; len(o.Bank.Direct) > 0 && (h.Chain == nil || h.Committee == nil ||
+	if h := o.ChannelOptions; len(o.Bank.Direct) > 0 && (h.Chain == nil || h.Committee == nil || h.Anchors == nil ||
 		h.LaneSigner == nil || h.JointSigner == nil || h.Books == nil) {
 		return nil, fmt.Errorf("a part of the channels is missing: %w", ErrOptions)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
@@ -83,6 +84,13 @@ type Chain interface {
 	Registry() chain.Roll
 	// Changed is closed when there is a later final block.
 	Changed() <-chan struct{}
+}
+
+// Anchors proves what the chain has of lanes.
+type Anchors interface {
+	// Anchoring is the first event of the feed in which the channel's lane stands at an update of that
+	// sequence or a later one, with its proof; state.ErrUnknown if there is none.
+	Anchoring(ctx context.Context, id channels.ID, lane channels.Side, seq uint32) (follow.Entry, error)
 }
 
 // Committee takes transactions.

@@ -269,6 +269,9 @@ func (c *Connect) Receipt(ctx context.Context, uetr cypherlink.UETR) ([]byte, er
 		if err != nil {
 			return nil, err
 		}
+		if o.direct() {
+			return c.laneReceipt(ctx, o)
+		}
 		proof, _ = o.Proof()
 	}
 	if proof == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
@@ -142,6 +143,13 @@ func (c *memoryChain) Channels() (all []*channels.Channel, err error) {
 	return all, err
 }
 
+// Anchoring is Anchors': receipts are tested where there is a follower.
+func (c *memoryChain) Anchoring(
+	context.Context, channels.ID, channels.Side, uint32,
+) (follow.Entry, error) {
+	return follow.Entry{}, state.ErrUnknown
+}
+
 // View is Chain's.
 func (c *memoryChain) View(id channels.ID, conditions []cypherlink.Condition) (v channels.View, err error) {
 	c.mu.Lock()
@@ -264,7 +272,7 @@ func (w *channelWorld) startBank(of *player) *Connect {
 		Bank: bank, Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w.world, of.id()},
 		Customers: w.world.books, Random: rand.Reader, Log: quiet(),
 		ChannelOptions: ChannelOptions{
-			Chain: w.chain, Committee: w.chain, LaneSigner: binder{of}, JointSigner: of.key, Books: w.books[of.id()],
+			Chain: w.chain, Committee: w.chain, Anchors: w.chain, LaneSigner: binder{of}, JointSigner: of.key, Books: w.books[of.id()],
 			Restored: w.restored,
 		},
 		Changed: func(p *Payment) {

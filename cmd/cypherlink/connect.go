@@ -112,7 +112,7 @@ func newConnect(
 		Bank: bank, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
 		Cosigner: i.keys.cosigning, Peers: through.peers(i.callers), Customers: customers, Random: rand.Reader, Log: log,
 		ChannelOptions: payment.ChannelOptions{
-			Chain: i.follow, Committee: i.chain, LaneSigner: i.keys.identity, JointSigner: i.keys.cosigning,
+			Chain: i.follow, Committee: i.chain, Anchors: i.follow, LaneSigner: i.keys.identity, JointSigner: i.keys.cosigning,
 			Books: customers, Restored: c.restored,
 		},
 	})

@@ -44,7 +44,7 @@ type demo struct {
 	payment  *payment.Payment
 	fail     int         // the step before which somebody falls silent, 0 for none
 	act      *channelAct // the second job, nil if it is not played
-	printing sync.Mutex // of the session's output: steps are told by whoever takes them
+	printing sync.Mutex  // of the session's output: steps are told by whoever takes them
 	before   []ledgerBalances
 	after    []ledgerBalances
 }
