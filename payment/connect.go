@@ -61,6 +61,11 @@ type ChannelOptions struct {
 	Restored bool
 }
 
+func (o *ChannelOptions) whole() bool {
+	return o.Chain != nil && o.Committee != nil && o.Anchors != nil && o.LaneSigner != nil &&
+		o.JointSigner != nil && o.Books != nil
+}
+
 // Connect is a bank's side of payments as a process: it takes instructions, drives its outgoing
 // payments, and answers the other institutions. Each outgoing payment has one goroutine that
 // owns its machine; an incoming one lives in the store alone and is taken up for each call.
@@ -105,8 +110,7 @@ func NewConnect(o Options) (*Connect, error) {
 	if o.Identity.ID() != o.Bank.ID {
 		return nil, fmt.Errorf("identity of %s, bank %s: %w", o.Identity.ID(), o.Bank.ID, ErrOptions)
 	}
-	if h := o.ChannelOptions; len(o.Bank.Direct) > 0 && (h.Chain == nil || h.Committee == nil || h.Anchors == nil ||
-		h.LaneSigner == nil || h.JointSigner == nil || h.Books == nil) {
+	if h := &o.ChannelOptions; len(o.Bank.Direct) > 0 && !h.whole() {
 		return nil, fmt.Errorf("a part of the channels is missing: %w", ErrOptions)
 	}
 	c := &Connect{
@@ -116,7 +120,7 @@ func NewConnect(o Options) (*Connect, error) {
 		byUETR:    map[cypherlink.UETR]*live{}, tellers: map[channels.ID]*teller{},
 		apart: map[channels.ID]*Channel{},
 	}
-	c.session = uint64(time.Now().UnixNano()) //nolint:gosec // after 1970
+	c.session = uint64(time.Now().UnixNano())
 	c.actions.Store(c.session)
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
 		Role: "payer", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,

@@ -36,7 +36,8 @@ func (o *Outgoing) deadline() (at time.Time, ok bool) {
 		}
 		return o.draftedAt.Add(o.bank.Patience.Approve), true
 	case "", StatusReceived, StatusChecked, StatusApproved, StatusReserved, StatusSettled,
-		StatusRejected, StatusExpired:
+		StatusRejected, StatusExpired, StatusSigned1, StatusInDoubt, StatusSigned2, StatusPosted,
+		StatusCompleted, StatusAborted, StatusReturnPending, StatusReturned:
 	}
 	return time.Time{}, false
 }

@@ -59,6 +59,7 @@ func (l *laned) apply(f Fact, now Status) Status {
 		return StatusReturnPending
 	case Returned:
 		return StatusReturned
+	default:
 	}
 	return now
 }
@@ -197,6 +198,7 @@ func (o *Outgoing) overChannel(in Input) []Fact {
 		if o.status == StatusReturnPending {
 			return []Fact{Returned(in)}
 		}
+	default:
 	}
 	return nil
 }

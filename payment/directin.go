@@ -60,6 +60,7 @@ func (m *Incoming) overChannel(in Input) []Fact {
 		if m.status == StatusReturnPending && !m.lane.returning.IsZero() {
 			return []Fact{Returned(in)}
 		}
+	default:
 	}
 	return nil
 }

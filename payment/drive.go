@@ -179,16 +179,7 @@ func (c *Connect) advance(ctx context.Context, l *live, inputs []Input) (Effects
 
 // append stores events of an outgoing payment, and tells of the change.
 func (c *Connect) append(ctx context.Context, l *live, events []Event) error {
-	over := l.machine.Over()
-	err := c.Store.Update(ctx, func(tx *store.Tx) error {
-		if err := appendEvents(tx, streamOf(l.uetr), l.sequence, events); err != nil {
-			return err
-		}
-		if over {
-			return closeStream(tx, streamOf(l.uetr))
-		}
-		return nil
-	})
+	err := c.Store.Update(ctx, func(tx *store.Tx) error { return keepOutgoing(tx, l, events) })
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -127,10 +127,12 @@ const (
 	Void
 )
 
-var stageNames = [...]string{"signed", "doubtful", "binding", "anchored", "void"}
-
 // String is the stage's name.
-func (s Stage) String() string { return stageNames[s-1] }
+func (s Stage) String() string {
+	return [...]string{
+		Signed: "signed", Doubtful: "doubtful", Binding: "binding", Anchored: "anchored", Void: "void",
+	}[s]
+}
 
 // Entered is what a bank's own books did.
 type Entered uint8
@@ -142,10 +144,10 @@ const (
 	EnteredRefuse
 )
 
-var enteredNames = [...]string{"posted", "released", "refused"}
-
 // String is the entry's name.
-func (e Entered) String() string { return enteredNames[e-1] }
+func (e Entered) String() string {
+	return [...]string{EnteredPost: "posted", EnteredRelease: "released", EnteredRefuse: "refused"}[e]
+}
 
 // The facts of an Incoming.
 type (

@@ -173,7 +173,8 @@ func (m *Incoming) take(now time.Time, in Input) ([]Fact, *cypherlink.Error, err
 		return m.late(now), nil, nil
 	case InLane, GotBooked, GotCredited, GotReturning, GotReturned:
 		return m.overChannel(in), nil, nil
-	case GotHold, NotInLane, Instruct, GotSetup, GotQuote, GotProof, GotRelay, GotPayer, Refused, Seen, Ask, Issue:
+	case GotHold, NotInLane, Instruct, GotSetup, GotQuote, GotProof, GotRelay, GotPayer, Refused, Seen, Ask,
+		Issue:
 		return nil, nil, fmt.Errorf("%T: %w", in, errInput)
 	}
 	return nil, nil, nil

@@ -18,7 +18,7 @@ func (c *Connect) laneReceipt(ctx context.Context, o *Outgoing) ([]byte, error) 
 	at := o.lane.last
 	t := c.teller(at.Channel)
 	if at.Stage != Anchored || t == nil {
-		return nil, refuse(CodeNoReceipt, "", "the payment is not anchored, or its channel is not kept here", nil)
+		return nil, refuse(CodeNoReceipt, "", "the payment is not anchored here", nil)
 	}
 	entry, err := c.Anchors.Anchoring(ctx, at.Channel, t.own, at.Slot.Seq)
 	if err != nil {

@@ -93,7 +93,7 @@ func (o *Offer) apply(e Event) error {
 	case Bound:
 		fits, o.bound = o.taken != nil && o.bound == nil, f.Proof
 	case Instructed, Routed, Disclosed, Addressed, Quoted, Drafted, Agreed, Judged, Relayed, Moved,
-		Witnessed, Ended, Announced, Promised:
+		Witnessed, Ended, Announced, Promised, Held, Laned, Booked, Credited, Returning, Returned:
 	}
 	if !fits {
 		return fmt.Errorf("%s in the log of an offer: %w", KindName(e.Fact), ErrEvent)
@@ -117,7 +117,7 @@ func (o *Offer) Step(now time.Time, in Input) (Effects, error) {
 		facts, e.Refusal = o.present(in)
 	case Tick:
 	case Instruct, GotSetup, GotQuote, GotProof, GotVerdicts, GotRelay, GotPayer, Refused, Seen, Moves,
-		Ask:
+		Ask, GotHold, InLane, NotInLane, GotBooked, GotCredited, GotReturning, GotReturned:
 		return Effects{}, fmt.Errorf("%T: %w", in, errInput)
 	}
 	for _, f := range facts {

@@ -279,7 +279,9 @@ func (c *Connect) signOpening(
 
 // agreeToOpen is this bank's signature on a channel that another one opens with it, if that is as this
 // bank would have it.
-func (c *Connect) agreeToOpen(ctx context.Context, from cypherlink.ParticipantID, body []byte) ([]byte, error) {
+func (c *Connect) agreeToOpen(
+	ctx context.Context, from cypherlink.ParticipantID, body []byte,
+) ([]byte, error) {
 	r, err := DecodeJoinRequest(body)
 	if err != nil {
 		return nil, malformed(err)
@@ -295,7 +297,7 @@ func (c *Connect) agreeToOpen(ctx context.Context, from cypherlink.ParticipantID
 	own := want.Proposer
 	want.Proposer, want.Counter, want.ValidUntil = own.Other(), r.Joint.Counter, r.Joint.ValidUntil
 	if nameOfJoint(want) != nameOfJoint(&r.Joint) {
-		return nil, refuse(channels.T0.Code(), "NARR", "T0: this bank opens channels on other conditions", nil)
+		return nil, refuse(channels.T0.Code(), "NARR", "T0: this bank opens on other conditions", nil)
 	}
 	roster, err := state.JointRoster(c.Chain.Registry().Registry, open.Banks, open.Asset)
 	if err != nil {

@@ -451,7 +451,8 @@ func (o *Outgoing) open() []Question {
 			return []Question{QuestionPayer}
 		}
 		return o.unseen()
-	case "", StatusReceived, StatusChecked, StatusRejected, StatusExpired:
+	case "", StatusReceived, StatusChecked, StatusRejected, StatusExpired, StatusSigned1, StatusInDoubt,
+		StatusSigned2, StatusPosted, StatusCompleted, StatusAborted, StatusReturnPending, StatusReturned:
 	}
 	return nil
 }

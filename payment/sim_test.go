@@ -261,6 +261,8 @@ func (s *sim) do(t Task) []Input {
 		return s.begin(t)
 	case LookUp:
 		return []Input{Seen{s.receipt(t.Leg, s.last(t.Leg))}}
+	case Hold, Book, AwaitReturn: // of a payment over a channel
+		s.tb.Errorf("%T in a payment across ledgers", t)
 	}
 	return nil
 }

@@ -220,7 +220,7 @@ func (t *teller) turn(ctx context.Context, look bool) error {
 		t.look(n)
 	}
 	for _, in := range t.take() {
-		t.handle(ctx, n, in)
+		t.handle(n, in)
 	}
 	t.write(n)
 	t.anchor(n)
@@ -229,7 +229,7 @@ func (t *teller) turn(ctx context.Context, look bool) error {
 }
 
 // handle takes one input.
-func (t *teller) handle(ctx context.Context, n *turn, in tellerInput) {
+func (t *teller) handle(n *turn, in tellerInput) {
 	switch {
 	case in.message != nil:
 		t.hear(n, in)
@@ -279,7 +279,8 @@ func (t *teller) look(n *turn) {
 	}
 	v.Fresh = time.Now().Unix()-v.Now.S <= t.connect.Bank.Lanes.LagS
 	t.view = v
-	_ = t.do(n, func(now int64) (channels.Effects, error) { return t.party.See(now, v) }) // it refuses nothing
+	// it refuses nothing
+	_ = t.do(n, func(now int64) (channels.Effects, error) { return t.party.See(now, v) })
 }
 
 // write puts the payments that wait into updates, as far as the money and the window reach.
@@ -287,7 +288,7 @@ func (t *teller) write(n *turn) {
 	now := time.Now().Unix()
 	var left []*live
 	for len(t.queue) > 0 {
-		ops, taken := t.pack(&left, n, now)
+		ops, taken := t.pack(&left, now)
 		if len(ops) == 0 {
 			break
 		}
@@ -312,7 +313,7 @@ func (t *teller) write(n *turn) {
 
 // pack takes the payments of one update off the queue: those for which there is money. The others
 // wait.
-func (t *teller) pack(left *[]*live, n *turn, now int64) (ops []channels.Operation, taken []*live) {
+func (t *teller) pack(left *[]*live, now int64) (ops []channels.Operation, taken []*live) {
 	free := cypherlink.Amount(max(0, t.party.Standing().Free))
 	for len(t.queue) > 0 && len(ops) < paysPerUpdate {
 		l := t.queue[0]
@@ -323,7 +324,7 @@ func (t *teller) pack(left *[]*live, n *turn, now int64) (ops []channels.Operati
 			*left = append(*left, l)
 			continue
 		case pay.Amount > free:
-			l.waits = refuse(channels.L3.Code(), "AM04", "the channel has too little money for the payment", nil)
+			l.waits = refuse(channels.L3.Code(), "AM04", "the channel has too little money", nil)
 			t.queue = t.queue[1:]
 			*left = append(*left, l)
 			continue

@@ -81,7 +81,7 @@ func (t *teller) submit(ctx context.Context, a channels.Action) {
 	switch a := a.(type) {
 	case channels.Anchor:
 		if err := t.complete(&a); err != nil {
-			t.log.Error("a certificate is not signed", slog.String("cause", err.Error()))
+			t.log.ErrorContext(ctx, "a certificate is not signed", slog.String("cause", err.Error()))
 			return
 		}
 		t.handIn(ctx, key, a)
@@ -109,7 +109,7 @@ func (t *teller) complete(a *channels.Anchor) error {
 		if err != nil {
 			return err
 		}
-		if channels.Side(i) == t.own { //nolint:gosec // 0 or 1
+		if channels.Side(i) == t.own {
 			c.Payer = own
 		} else {
 			c.Payee = own
@@ -126,7 +126,7 @@ func (t *teller) handIn(ctx context.Context, key string, a channels.Action) {
 	}
 	var err error
 	if signed.Signature, err = c.Identity.Sign(signed.Frame()); err != nil {
-		t.log.Error("an action is not signed", slog.String("cause", err.Error()))
+		t.log.ErrorContext(ctx, "an action is not signed", slog.String("cause", err.Error()))
 		return
 	}
 	t.give(ctx, key, fmt.Sprintf("%T", a), state.ChannelAction{Signed: signed}, func(v *channels.View) bool {
@@ -135,7 +135,9 @@ func (t *teller) handIn(ctx context.Context, key string, a channels.Action) {
 }
 
 // give hands a transaction in, in the background, once at a time for a key.
-func (t *teller) give(ctx context.Context, key, what string, body state.Body, done func(*channels.View) bool) {
+func (t *teller) give(
+	ctx context.Context, key, what string, body state.Body, done func(*channels.View) bool,
+) {
 	if t.handing[key] {
 		return
 	}
@@ -171,8 +173,8 @@ func effective(v *channels.View, a channels.Action, own channels.Side) bool {
 		return true
 	case channels.Dispute:
 		lane := &c.Lanes[a.Lane]
-		return c.State != channels.Opened || lane.Gen != a.Slot.Gen || lane.Challenge != (channels.Challenge{}) ||
-			lane.Head.Seq >= a.Slot.Seq
+		open := lane.Challenge != channels.Challenge{}
+		return c.State != channels.Opened || lane.Gen != a.Slot.Gen || open || lane.Head.Seq >= a.Slot.Seq
 	case channels.Close:
 		return c.State != channels.Opened
 	case channels.Supply:
@@ -194,7 +196,7 @@ func (t *teller) together(ctx context.Context, j *channels.Joint) {
 	name := nameOfJoint(j)
 	peers, ok := t.shares[name]
 	if !ok {
-		t.log.Error("a joint action without the other bank's signature", slog.Uint64("counter", j.Counter))
+		t.log.ErrorContext(ctx, "the other bank has not signed", slog.Uint64("counter", j.Counter))
 		return
 	}
 	delete(t.shares, name)
@@ -203,7 +205,7 @@ func (t *teller) together(ctx context.Context, j *channels.Joint) {
 	}
 	own, err := t.signJoint(j)
 	if err != nil {
-		t.log.Error("a joint action is not signed", slog.String("cause", err.Error()))
+		t.log.ErrorContext(ctx, "a joint action is not signed", slog.String("cause", err.Error()))
 		return
 	}
 	request := &JoinRequest{Joint: *j}

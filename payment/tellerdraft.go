@@ -91,7 +91,8 @@ func (t *teller) endorse(ctx context.Context, d *draft) (*consultation, error) {
 			}
 			continue
 		}
-		said.endorsements = append(said.endorsements, channels.Endorsement{Validator: v.ID, Signature: signature})
+		one := channels.Endorsement{Validator: v.ID, Signature: signature}
+		said.endorsements = append(said.endorsements, one)
 		if len(said.endorsements) >= int(d.signers.Threshold) {
 			said.refusal = nil
 			return said, nil
@@ -151,7 +152,7 @@ func (t *teller) alerts(s *channels.Standing) []string {
 	add(!t.view.Fresh, "this bank's follower is behind")
 	add(open && !s.Synced, "the other bank does not answer")
 	for i, l := range s.Lanes {
-		side := channels.Side(i) //nolint:gosec // 0 or 1
+		side := channels.Side(i)
 		add(l.Barred, "lane %s: this bank's log was an old copy; the generation has to end", side)
 		add(open && c.Lanes[i].Challenge != (channels.Challenge{}), "lane %s: a challenge is open", side)
 	}

@@ -103,7 +103,8 @@ func (t *teller) each(
 		} else if l := t.payments[pay.Payment]; l != nil {
 			n.pay(l, in)
 		} else {
-			t.log.Error("the channel pays what this bank does not know", slog.String("uetr", pay.Payment.String()))
+			t.log.Error("the channel pays what this bank does not know",
+				slog.String("uetr", pay.Payment.String()))
 		}
 	}
 }
@@ -195,24 +196,15 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 	}
 	c := t.connect
 	var reached []*Incoming
-	err := c.Store.Update(ctx, func(tx *store.Tx) error {
-		reached = nil
-		if len(stored) > 0 {
-			if err := tx.Append(t.stream, t.sequence, stored...); err != nil {
-				return err
-			}
+	err := c.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		if err = tx.Append(t.stream, t.sequence, stored...); err != nil {
+			return err
 		}
 		for _, l := range order {
-			if err := appendEvents(tx, streamOf(l.uetr), l.sequence, logs[l]); err != nil {
+			if err = keepOutgoing(tx, l, logs[l]); err != nil {
 				return err
 			}
-			if l.machine.Over() {
-				if err := closeStream(tx, streamOf(l.uetr)); err != nil {
-					return err
-				}
-			}
 		}
-		var err error
 		reached, err = t.arrive(tx, n.arrived)
 		return err
 	})
@@ -231,6 +223,17 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 	}
 	for _, m := range reached {
 		c.arrived(m)
+	}
+	return nil
+}
+
+// keepOutgoing stores what an outgoing payment's machine said.
+func keepOutgoing(tx *store.Tx, l *live, events []Event) error {
+	if err := appendEvents(tx, streamOf(l.uetr), l.sequence, events); err != nil {
+		return err
+	}
+	if l.machine.Over() {
+		return closeStream(tx, streamOf(l.uetr))
 	}
 	return nil
 }

@@ -173,14 +173,6 @@ func (c *memoryChain) View(id channels.ID, conditions []cypherlink.Condition) (v
 	return v, nil
 }
 
-func (c *memoryChain) balance(of *player) cypherlink.Amount {
-	b, _, err := c.state.Balance(cypherlink.Account{Owner: of.id()}, assetDCEP())
-	if err != nil {
-		c.tb.Error(err)
-	}
-	return b
-}
-
 // ledgerOfCustomers are a bank's books in memory, as the port asks: one customer with money enough,
 // who can be made to refuse.
 type ledgerOfCustomers struct {

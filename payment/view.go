@@ -191,7 +191,8 @@ func detail(m machine, f Fact) string {
 	case Ended:
 		return f.Refusal.Message
 	case Laned:
-		return fmt.Sprintf("%s: channel %s, generation %d, update %d", f.Stage, f.Channel, f.Slot.Gen, f.Slot.Seq)
+		return fmt.Sprintf("%s: channel %s, generation %d, update %d",
+			f.Stage, f.Channel, f.Slot.Gen, f.Slot.Seq)
 	case Booked:
 		return f.Entry.String()
 	case Returning:

@@ -238,7 +238,9 @@ func (d *deal) judgePayer() {
 		}
 		d.ended("payer's", m, m != nil && m.outcome != connector.Undone)
 	case payment.StatusReceived, payment.StatusChecked, payment.StatusNegotiating, payment.StatusAgreed,
-		payment.StatusValidating, payment.StatusApproved, payment.StatusReserved:
+		payment.StatusValidating, payment.StatusApproved, payment.StatusReserved, payment.StatusSigned1,
+		payment.StatusInDoubt, payment.StatusSigned2, payment.StatusPosted, payment.StatusCompleted,
+		payment.StatusAborted, payment.StatusReturnPending, payment.StatusReturned:
 	}
 }
 
@@ -258,7 +260,9 @@ func (d *deal) judgePayee() {
 		}
 		d.ended("payee's", m, m != nil && m.outcome != connector.Undone)
 	case payment.StatusReceived, payment.StatusChecked, payment.StatusNegotiating, payment.StatusAgreed,
-		payment.StatusValidating, payment.StatusApproved, payment.StatusReserved:
+		payment.StatusValidating, payment.StatusApproved, payment.StatusReserved, payment.StatusSigned1,
+		payment.StatusInDoubt, payment.StatusSigned2, payment.StatusPosted, payment.StatusCompleted,
+		payment.StatusAborted, payment.StatusReturnPending, payment.StatusReturned:
 	}
 }
 

@@ -352,7 +352,7 @@ func (a *channelAct) anchors(ctx context.Context) error {
 		payments := 0
 		for lane := range c.Lanes {
 			for seq := before[lane].Head.Seq + 1; seq <= c.Lanes[lane].Head.Seq; seq++ {
-				payments += covered[slotOf{channels.Side(lane), before[lane].Gen, seq}] //nolint:gosec // 0 or 1
+				payments += covered[slotOf{channels.Side(lane), before[lane].Gen, seq}]
 			}
 		}
 		if c.Lanes[0].Head != before[0].Head || c.Lanes[1].Head != before[1].Head {
@@ -392,8 +392,7 @@ func (a *channelAct) covered(ctx context.Context) (map[slotOf]int, error) {
 			return nil, err
 		}
 		slot, ok, err := bank.connect.Slot(ctx, p.uetr)
-		var unknown *cypherlink.Error
-		if errors.As(err, &unknown) { // Bank B lost it with its store
+		if _, unknown := errors.AsType[*cypherlink.Error](err); unknown { // Bank B lost it with its store
 			continue
 		}
 		if err != nil {

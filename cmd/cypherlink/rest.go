@@ -147,8 +147,7 @@ func openChannel(ctx context.Context, a, b *restBank, tell func(format string, a
 	for _, bank := range []*restBank{a, b} {
 		err := until(ctx, "the channel is open for "+bank.name, func() (bool, error) {
 			c, err := bank.channel(ctx, opening.ID)
-			var unknown *cypherlink.Error
-			if errors.As(err, &unknown) { // the other bank has not seen it yet
+			if _, unknown := errors.AsType[*cypherlink.Error](err); unknown { // it has not seen it yet
 				return false, nil
 			}
 			return err == nil && c.State == "OPEN" && c.Synced, err
