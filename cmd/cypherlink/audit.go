@@ -14,8 +14,11 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/hold"
+	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/payment/books"
 )
 
 // finding is something that does not fit, as an error.
@@ -98,6 +101,7 @@ type audit struct {
 	// records are in the order of bank and UETR, machines of owner, role and terms.
 	records  []*record
 	machines []*machine
+	lanes    laneBook
 	// backings are in the order of genesis, carried in that of owner and crossing.
 	backings    []backing
 	carried     []carried
@@ -116,7 +120,10 @@ func newAudit(dir string) (*audit, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &audit{dir: dir, ledger: map[cypherlink.LedgerID]*accounts{}}
+	a := &audit{
+		dir: dir, ledger: map[cypherlink.LedgerID]*accounts{},
+		lanes: laneBook{map[cypherlink.Hash]*channels.Entry{}, map[string][]books.Balance{}},
+	}
 	if a.genesis, err = chain.ParseGenesis(raw); err != nil {
 		return nil, err
 	}
@@ -161,7 +168,7 @@ func (a *audit) read(ctx context.Context) {
 		err := a.config(folder, &c)
 		if err == nil {
 			copies = a.openFollower(copies, folder, &c.institutionConfig)
-			err = a.readInstitution(ctx, folder, &c.institutionConfig)
+			err = a.readInstitution(ctx, folder, &c.institutionConfig, a.readLanes)
 		}
 		if err != nil {
 			a.differs(folder, "%v", err)
@@ -171,7 +178,8 @@ func (a *audit) read(ctx context.Context) {
 	err := a.config(folderClearing, &c)
 	if err == nil {
 		copies = a.openFollower(copies, folderClearing, &c.institutionConfig)
-		err = a.readInstitution(ctx, folderClearing, &c.institutionConfig)
+		none := func(context.Context, *store.Store, string) error { return nil }
+		err = a.readInstitution(ctx, folderClearing, &c.institutionConfig, none)
 	}
 	if err != nil {
 		a.differs(folderClearing, "%v", err)
@@ -206,6 +214,7 @@ func (a *audit) compare() {
 	a.compareBackings()
 	a.compareCarried()
 	a.comparePayments()
+	a.compareLanes()
 }
 
 // print tells what was found.

@@ -75,8 +75,9 @@ func copyFile(from, to string) error {
 // copiedTables are those of any store that an audit reads.
 func copiedTables() []string {
 	return []string{
-		"events", "open_payments", "open_machines", "kafka_records",
-		"book_head", "book_places", "book_journal", "book_events", "book_custodies",
+		"events", "open_payments", "open_machines", "kafka_records", "kafka_crossings",
+		"bank_customers", "bank_balances", "bank_postings", "bank_journal",
+		"book_crossings", "book_head", "book_places", "book_journal", "book_events", "book_custodies",
 	}
 }
 

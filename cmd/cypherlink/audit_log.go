@@ -40,6 +40,8 @@ type record struct {
 	over      bool
 	terms     *terms.Terms // nil until they are drawn up
 	claims    []claim
+	// refused: the bank's own books have booked what is to be returned.
+	refused bool
 }
 
 // machine is one machine of package connector, for one payment, as its log tells it.
@@ -52,11 +54,17 @@ type machine struct {
 }
 
 // readInstitution reads the logs of a bank or of the clearing bank.
-func (a *audit) readInstitution(ctx context.Context, folder string, c *institutionConfig) error {
+func (a *audit) readInstitution(
+	ctx context.Context, folder string, c *institutionConfig,
+	more func(ctx context.Context, db *store.Store, folder string) error,
+) error {
 	a.patience = max(a.patience, c.Margins.patience())
 	db, err := a.openCopy(ctx, folder, c.Store, c.Node.Data)
 	if err != nil {
 		return err
+	}
+	if err := more(ctx, db, folder); err != nil {
+		a.differs(folder, "%v", err)
 	}
 	return db.View(ctx, func(r *store.Reader) error {
 		if err := errors.Join(a.readRecords(r, folder), a.readGatewayPassages(r, folder)); err != nil {
@@ -192,6 +200,8 @@ func (a *audit) foldPayment(events []store.Event) (*record, error) {
 			if r.terms == nil || f.Proof.Terms.Hash() != r.terms.Hash() {
 				return nil, fmt.Errorf("event %d: a proof of other terms: %w", i+1, errLog)
 			}
+		case payment.Booked:
+			r.refused = r.refused || f.Entry == payment.EnteredRefuse
 		case payment.Witnessed:
 			r.claims = append(r.claims, claim{legOn(r.terms, f.Receipt.Ledger), f.Receipt.Custody.State})
 		default:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -255,16 +256,43 @@ func (a *channelAct) restoring(ctx context.Context) error {
 		return err
 	}
 	a.demo.say("     Bank B loses its store after %d payments, and goes on with the copy", 2*third)
-	if err := errors.Join(a.demo.stage.start(ctx, folderB), a.met(ctx)); err != nil {
-		return err
-	}
-	c, err := a.banks[0].channel(ctx, a.id)
+	before, err := a.banks[0].channel(ctx, a.id)
 	if err != nil {
 		return err
 	}
-	a.demo.say("     the lanes go on in generations %d and %d; what Bank B had signed before stands as the chain has it",
-		c.Lanes.Own.Generation, c.Lanes.Peer.Generation)
+	if err := errors.Join(a.demo.stage.start(ctx, folderB), a.raised(ctx, before), a.met(ctx)); err != nil {
+		return err
+	}
 	return a.pay(ctx, 2*third, channelPayments)
+}
+
+// raised waits until both lanes are in a later generation than before, in which Bank B signs again.
+func (a *channelAct) raised(ctx context.Context, before *api.Channel) error {
+	within, cancel := context.WithTimeout(ctx, 3*startWithin)
+	defer cancel()
+	var c *api.Channel
+	err := until(within, "the lanes are in the next generation", func() (_ bool, err error) {
+		c, err = a.banks[0].channel(within, a.id)
+		return err == nil && c.Lanes.Own.Generation > before.Lanes.Own.Generation &&
+			c.Lanes.Peer.Generation > before.Lanes.Peer.Generation, err
+	})
+	if err != nil {
+		return err
+	}
+	a.demo.say("     Bank A shows Bank B what it had signed; Bank B signs nothing before the generations have ended")
+	a.demo.say("     the lanes go on in generations %d and %d, and neither bank has evidence of a second signature",
+		c.Lanes.Own.Generation, c.Lanes.Peer.Generation)
+	return a.unbroken(c)
+}
+
+// unbroken reports evidence that somebody has signed twice: then the channel would not go on.
+func (a *channelAct) unbroken(c *api.Channel) error {
+	for _, alert := range c.Alerts {
+		if strings.Contains(alert, "contradicts itself") {
+			return fmt.Errorf("channel %s: %s", c.ID, alert)
+		}
+	}
+	return nil
 }
 
 // report says how the act has ended.
@@ -405,9 +433,21 @@ func (a *channelAct) covered(ctx context.Context) (map[slotOf]int, error) {
 	return all, nil
 }
 
-// told says what the two customers of the first payment were told, and when.
+// told says what the customers of the first payment were told, and those of the first that the chain has
+// ended, if there is one, and when.
 func (a *channelAct) told(ctx context.Context) error {
-	p := &a.payments[0]
+	if err := a.toldOf(ctx, &a.payments[0]); err != nil {
+		return err
+	}
+	for i := range a.payments {
+		if a.payments[i].status == string(payment.StatusAborted) {
+			return a.toldOf(ctx, &a.payments[i])
+		}
+	}
+	return nil
+}
+
+func (a *channelAct) toldOf(ctx context.Context, p *channelPayment) error {
 	a.demo.say("")
 	a.demo.say("What the customers of payment %s were told, and when:", p.uetr)
 	for i, folder := range []string{folderA, folderB} {
@@ -416,12 +456,19 @@ func (a *channelAct) told(ctx context.Context) error {
 			return err
 		}
 		entries, err := bank.connect.Events(ctx, p.uetr)
+		if _, unknown := errors.AsType[*cypherlink.Error](err); unknown { // Bank B lost it with its store
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		who := [2]string{"debtor", "creditor"}[i]
+		debtor := i == p.from
+		who := "creditor"
+		if debtor {
+			who = "debtor"
+		}
 		for _, e := range entries {
-			if words := customerIsTold(e.To, i == 0); e.From != e.To && words != "" {
+			if words := customerIsTold(e.To, debtor); e.From != e.To && words != "" {
 				a.demo.say("     %s  %-8s  %-9s %-4s  %s", e.At.Format("15:04:05.000"), who, e.To, e.To.ISO(), words)
 			}
 		}
