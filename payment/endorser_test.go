@@ -354,6 +354,25 @@ func TestADirectPaymentIsWarranted(t *testing.T) {
 	}
 }
 
+// A direct payment is endorsed once on a path, and again where its update was given up.
+func TestADirectPaymentIsEndorsedOnce(t *testing.T) {
+	v := newVote(t)
+	pays := func(prev *EndorseRequest, i int) *EndorseRequest {
+		r, agreed := v.asks(prev), v.direct(i)
+		r.Operations = []channels.Operation{channels.Pay{Payment: agreed.UETR, Amount: 10, Terms: agreed.Hash()}}
+		r.Warrants, r.Update.Body = []Warrant{v.warrant(agreed)}, channels.BodyRoot(r.Operations)
+		r.Update.Paid += 10
+		r.seal()
+		return r
+	}
+	one := pays(nil, 1)
+	two := pays(one, 2)
+	v.endorsed(one)
+	v.endorsed(two)
+	v.refused(pays(two, 1), channels.V.Code(), "AM05")
+	v.endorsed(pays(nil, 2))
+}
+
 func TestAValidatorKnowsWhoAsksAndForWhat(t *testing.T) {
 	v := newVote(t)
 	rule := channels.V.Code()
