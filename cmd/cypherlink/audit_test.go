@@ -360,7 +360,7 @@ func tamperedLedgers() []tampering {
 		{
 			"a balance is edited",
 			statement(folderLedger, enrich),
-			"accounts, custodies and channels hold 11000001.00 DE, issued were 11000000.00",
+			"accounts, custodies and channels hold 12000001.00 DE, issued were 12000000.00",
 		},
 		{
 			"money is moved from one account to another",
@@ -376,7 +376,7 @@ func tamperedLedgers() []tampering {
 				edit(t, dir, folderLedger, `UPDATE book_journal SET amount = amount + 100
 					WHERE sequence = 0 AND amount = (SELECT MAX(amount) FROM book_journal)`)
 			},
-			"accounts, custodies and channels hold 11000001.00 DE, issued were 11000000.00",
+			"accounts, custodies and channels hold 12000001.00 DE, issued were 12000000.00",
 		},
 		{
 			"the amount of a custody row is changed",
