@@ -13,6 +13,7 @@ import (
 	"github.com/cypherlink/cypherlink/cosi/sign"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/internal/wire"
+	"github.com/cypherlink/cypherlink/ledger"
 )
 
 // EndorserOptions make an Endorser. Every field is needed.
@@ -65,6 +66,9 @@ func (e *Endorser) Endorse(ctx context.Context, from cypherlink.ParticipantID, b
 		return nil, err
 	}
 	if !again {
+		if refusal := e.activeBanks(&v.Channel, d); refusal != nil {
+			return nil, refusal
+		}
 		refusal := r.approved(e.o.Network, v.Channel.Asset, e.o.Follower.Registry(), v.Now.S)
 		if refusal != nil {
 			return nil, refusal
@@ -75,6 +79,21 @@ func (e *Endorser) Endorse(ctx context.Context, from cypherlink.ParticipantID, b
 	}
 	signature, err := e.o.Identity.SignRecorded(d.Update.Frame(e.o.Network))
 	return signature[:], err
+}
+
+// activeBanks refuses new payments between banks of which one is suspended. What ends earlier ones is
+// never refused.
+func (e *Endorser) activeBanks(c *channels.Channel, d *channels.Draft) *cypherlink.Error {
+	if len(d.Payments) == 0 {
+		return nil
+	}
+	roll := e.o.Follower.Registry()
+	for _, bank := range c.Banks {
+		if _, status := roll.Signer(bank); status != ledger.Active {
+			return refuse(channels.V.Code(), "AG10", fmt.Sprintf("V: bank %s is %s", bank, status), nil)
+		}
+	}
+	return nil
 }
 
 // record makes an endorsement durable, unless rule V does not allow it any more.
