@@ -74,6 +74,14 @@ func (l *laned) news(in Laned) bool {
 	return in.Stage > l.last.Stage
 }
 
+// pays tells whether the lane moves what was agreed. The Validators look too, where the asset asks for
+// it; but it is the paid bank that would credit what it has not got.
+func (in *InLane) pays(t *terms.Terms) bool {
+	leg := &t.Legs[terms.Source]
+	return len(t.Legs) == 1 && in.Terms == t.Hash() && in.Payer == t.Payer &&
+		in.Money == Money{leg.Asset, leg.Amount}
+}
+
 // direct tells whether the payment goes over a channel.
 func (o *outgoing) direct() bool { return o.route != nil && o.route.direct() }
 
@@ -175,7 +183,7 @@ func (o *Outgoing) overChannel(in Input) []Fact {
 			return []Fact{Held{}}
 		}
 	case InLane:
-		if o.InChannel() && in.Terms == o.drafted.Terms.Hash() && o.lane.news(in.Laned) {
+		if o.InChannel() && in.pays(o.drafted.Terms) && o.lane.news(in.Laned) {
 			return []Fact{in.Laned}
 		}
 	case NotInLane:

@@ -40,7 +40,7 @@ func (m *Incoming) overChannel(in Input) []Fact {
 	switch in := in.(type) {
 	case InLane:
 		late := m.status == StatusExpired && in.Laned.Stage != Anchored
-		if in.Terms == m.promised.Hash() && in.Laned.Stage >= Binding && m.lane.news(in.Laned) && !late {
+		if in.pays(m.promised) && in.Laned.Stage >= Binding && m.lane.news(in.Laned) && !late {
 			return []Fact{in.Laned}
 		}
 	case GotBooked:

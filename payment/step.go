@@ -42,11 +42,13 @@ type (
 	}
 	// GotHold answers Hold.
 	GotHold struct{}
-	// InLane says how far a payment, under those terms, has come in its channel. It goes to an
-	// Incoming too.
+	// InLane says how far a payment has come in its channel: whose lane carries it, under which terms,
+	// and what it moves there. It goes to an Incoming too.
 	InLane struct {
 		Laned Laned
+		Payer cypherlink.ParticipantID
 		Terms cypherlink.Hash
+		Money Money
 	}
 	// NotInLane says that the payment is not written into a channel, and will not be.
 	NotInLane struct{ Refusal *cypherlink.Error }

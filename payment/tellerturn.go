@@ -97,7 +97,9 @@ func (t *teller) each(
 		if !ok {
 			continue
 		}
-		in := InLane{Laned{stage, t.id, u.Slot(), u.Hash}, pay.Terms}
+		in := InLane{
+			Laned{stage, t.id, u.Slot(), u.Hash}, t.banks[lane], pay.Terms, Money{t.asset, pay.Amount},
+		}
 		if lane != t.own {
 			n.arrived = append(n.arrived, arriving{pay.Payment, in})
 		} else if l := t.payments[pay.Payment]; l != nil {
@@ -147,9 +149,9 @@ func (t *teller) doubt(n *turn) {
 	}
 	for _, l := range t.payments {
 		if l.machine.Status() == StatusSigned1 {
-			in := l.machine.lane.last
+			in, pay := l.machine.lane.last, l.operation()
 			in.Stage = Doubtful
-			n.pay(l, InLane{in, l.machine.drafted.Terms.Hash()})
+			n.pay(l, InLane{in, t.banks[t.own], pay.Terms, Money{t.asset, pay.Amount}})
 		}
 	}
 }
@@ -247,7 +249,7 @@ func (t *teller) arrive(tx *store.Tx, all []arriving) ([]*Incoming, error) {
 		if err != nil {
 			return nil, err
 		}
-		if m == nil || e.Refusal != nil || m.promised == nil || m.promised.Hash() != a.in.Terms {
+		if m == nil || e.Refusal != nil || m.promised == nil || !a.in.pays(m.promised) {
 			if a.in.Laned.Stage == Anchored {
 				t.log.Error("the other bank paid what was not agreed",
 					slog.String("uetr", a.payment.String()), slog.String("peer", t.peer.String()))

@@ -1,0 +1,123 @@
+package payment
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
+)
+
+// The tests of this file and its neighbours play a bank that does not keep to the rules: it says what it
+// likes, under its own keys. Numbers are those of the attack lists.
+
+// speaks has one bank say something in a channel, past its own Connect.
+func (w *channelWorld) speaks(from *player, to *Connect, id channels.ID, all ...channels.Message) error {
+	talk := LaneTalk{Channel: id, Messages: all}
+	_, err := to.Serve(context.Background(), from.id(), KindLane, talk.Encode())
+	return err
+}
+
+// writes is the next update of a bank's lane, signed by it and by as many Validators as it takes.
+func (w *channelWorld) writes(by *player, id channels.ID, after channels.Head, ops ...channels.Operation) channels.Entry {
+	w.tb.Helper()
+	ch, ok, err := w.chain.state.Channel(id)
+	if err != nil || !ok {
+		w.tb.Fatal(ok, err)
+	}
+	side, _ := ch.Side(by.id())
+	u := channels.Update{Channel: id, Lane: side, Gen: ch.Lanes[side].Gen, Prev: after.Hash, Head: after}
+	if after.Seq == 0 {
+		u.Prev, u.Locks = cypherlink.Hash(id), channels.LockRoot(nil)
+	}
+	u.Seq, u.Body = after.Seq+1, channels.BodyRoot(ops)
+	for _, op := range ops {
+		u.Paid += op.(channels.Pay).Amount
+	}
+	e := channels.Entry{Update: sealed(u), Operations: ops}
+	frame := e.Update.Frame(w.genesis.Network())
+	if e.Peer, err = by.identity.SignRecorded(frame); err != nil {
+		w.tb.Fatal(err)
+	}
+	for _, v := range w.validators[1:3] {
+		s, err := v.identity.SignRecorded(frame)
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		e.Endorsements = append(e.Endorsements, channels.Endorsement{Validator: v.id(), Signature: s})
+	}
+	return e
+}
+
+// promised is the hash of the terms that the paid bank has signed.
+func (w *channelWorld) promised(c *Connect, uetr cypherlink.UETR) (hash cypherlink.Hash) {
+	w.tb.Helper()
+	w.until(c, uetr, StatusAgreed)
+	log, err := c.logOf(context.Background(), uetr)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	m, err := NewIncoming(c.Bank, log)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return m.promised.Hash()
+}
+
+// unwritten lets no payment be signed: the Validators do not answer.
+func unwritten(c call) ([]byte, error) {
+	if c.kind == KindEndorse {
+		return nil, errDown
+	}
+	return c.serve()
+}
+
+// B12, and the payer that lies: an update that names the agreed terms and pays another amount, with
+// Validators who endorse it all the same, credits nobody: it is money for which nobody asked.
+func TestPayerPaysLess(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.setFault(unwritten)
+		uetr := w.pays(a, 1, w.a, w.b, "10.00")
+		less := channels.Pay{Payment: uetr, Amount: 1, Terms: w.promised(b, uetr)}
+		if err := w.speaks(w.a, b, id, channels.Offer{Entry: w.writes(w.a, id, channels.Head{}, less)}); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("it is anchored", func() bool {
+			ch, err := b.Channel(t.Context(), id)
+			return err == nil && ch.Lanes[ch.Own.Other()].Anchored == 1
+		})
+		time.Sleep(5 * time.Second)
+		if got := w.books[w.b.id()].balance; got != 0 {
+			t.Errorf("the creditor has %d of 1 that was paid", got)
+		}
+	})
+}
+
+// What a lane moves is what was agreed: each part of it counts, for either bank.
+func TestInLanePays(t *testing.T) {
+	l := newLaneWorld(t)
+	agreed := l.agreed(1, 70)
+	leg := agreed.Legs[0]
+	good := InLane{Payer: agreed.Payer, Terms: agreed.Hash(), Money: Money{leg.Asset, leg.Amount}}
+	if !good.pays(agreed) {
+		t.Fatal("what was agreed is not")
+	}
+	for what, spoil := range map[string]func(in *InLane){
+		"another bank's lane": func(in *InLane) { in.Payer = l.World.Mallory.ID },
+		"other terms":         func(in *InLane) { in.Terms[0]++ },
+		"another amount":      func(in *InLane) { in.Money.Amount-- },
+		"another asset":       func(in *InLane) { in.Money.Asset.Code = "JPY" },
+	} {
+		in := good
+		if spoil(&in); in.pays(agreed) {
+			t.Errorf("%s: is taken for what was agreed", what)
+		}
+	}
+	two := *agreed
+	two.Legs = append(two.Legs, two.Legs[0])
+	if in := good; in.pays(&two) {
+		t.Error("terms of two legs are paid by a lane alone")
+	}
+}
