@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -120,4 +121,34 @@ func TestInLanePays(t *testing.T) {
 	if in := good; in.pays(&two) {
 		t.Error("terms of two legs are paid by a lane alone")
 	}
+}
+
+// The own follower stands still while the other bank keeps talking (an eclipse): nothing is bound by a
+// view of the chain that is older than the lag, however busy the channel is.
+func TestFollowerStandsStill(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
+		w.chain.halt(true)
+		begun := time.Now()
+		for time.Since(begun) < time.Duration(lanes().LagS+2)*time.Second {
+			_ = w.speaks(w.b, a, id, channels.Refusal{Rule: channels.L4}) // small talk
+			time.Sleep(100 * time.Millisecond)
+		}
+		for side, lane := range a.teller(id).shown.Load().Lanes {
+			if !lane.Suspended {
+				t.Errorf("lane %d is not suspended", side)
+			}
+		}
+		uetr := w.pays(a, 2, w.a, w.b, "20.00")
+		for range 30 {
+			_ = w.speaks(w.b, a, id, channels.Refusal{Rule: channels.L4})
+			time.Sleep(100 * time.Millisecond)
+		}
+		if way := w.way(a, uetr); slices.Contains(way, StatusSigned2) {
+			t.Errorf("the way was %v", way)
+		}
+		w.chain.halt(false)
+		w.until(a, uetr, StatusCompleted, StatusAborted)
+	})
 }

@@ -43,6 +43,7 @@ type teller struct {
 	party    *channels.Party
 	sequence int64
 	view     channels.View
+	looked   time.Time // when it was taken
 	payments map[cypherlink.UETR]*live
 	// queue are payments that are not written yet, in the order in which they came; single are those
 	// that a Validator refused together with others, each of which gets an update of its own.
@@ -213,10 +214,11 @@ func (t *teller) adopt(l *live) {
 	}
 }
 
-// turn takes everything that waits, and what the chain shows if look is set, in one commit.
+// turn takes everything that waits, and what the chain shows if look is set, in one commit. However much
+// there is to hear, the view is never older than freshness: what binds is judged by how old it is.
 func (t *teller) turn(ctx context.Context, look bool) error {
 	n := t.begin()
-	if look {
+	if look || time.Since(t.looked) >= freshness {
 		t.look(n)
 	}
 	for _, in := range t.take() {
@@ -272,12 +274,13 @@ func (t *teller) hear(n *turn, in tellerInput) {
 
 // look takes what the own follower shows.
 func (t *teller) look(n *turn) {
+	t.looked = time.Now()
 	v, err := t.connect.Chain.View(t.id, t.party.Conditions())
 	if err != nil {
 		t.log.Error("the chain is not readable", slog.String("cause", err.Error()))
-		return
+		v = t.view // which grows old
 	}
-	v.Fresh = time.Now().Unix()-v.Now.S <= t.connect.Bank.Lanes.LagS
+	v.Fresh = t.looked.Unix()-v.Now.S <= t.connect.Bank.Lanes.LagS
 	t.view = v
 	// it refuses nothing
 	_ = t.do(n, func(now int64) (channels.Effects, error) { return t.party.See(now, v) })

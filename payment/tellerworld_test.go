@@ -30,6 +30,7 @@ type memoryChain struct {
 	refused map[cypherlink.Hash]error
 	changed chan struct{}
 	seen    map[string]int // transactions in blocks, by kind
+	halted  bool           // the committee makes no blocks
 }
 
 func newChain(tb testing.TB, n *network) *memoryChain {
@@ -57,9 +58,19 @@ func (c *memoryChain) run(ctx context.Context, every time.Duration) {
 	}
 }
 
+// halt stops the committee, or lets it go on.
+func (c *memoryChain) halt(halted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.halted = halted
+}
+
 func (c *memoryChain) block() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.halted {
+		return
+	}
 	var txs []*state.Transaction
 	for _, tx := range c.pool {
 		txs = append(txs, tx)
