@@ -48,10 +48,37 @@ const (
 	labelClaim      = "DE.C"
 )
 
-func cast() []actor {
+// bank is a bank of a local network beside the whitepaper's two, for measurements: it has channels and a
+// treasury, and pays nothing across ledgers.
+type bank struct {
+	actor
+	address string // its ILP address
+}
+
+// folderBank and a letter is the folder of a bank.
+const folderBank = "bank-"
+
+// furtherBanks are so many banks that follow Bank A and Bank B, at most eight.
+func furtherBanks(n int) []bank {
+	var all []bank
+	for _, letter := range "cdefghij"[:n] {
+		upper := string(letter - 'a' + 'A')
+		all = append(all, bank{
+			actor{folderBank + string(letter), "Bank " + upper, chain.RoleBank, "CYP" + upper + "DEFF"},
+			"private.cl.cypherium.cyp" + string(letter) + "deff",
+		})
+	}
+	return all
+}
+
+func actorA() actor { return actor{folderA, "Bank A", chain.RoleBank, "CYPADEFF"} }
+
+func actorB() actor { return actor{folderB, "Bank B", chain.RoleBank, "CYPBCNBJ"} }
+
+// cast is everybody on the local network, with the banks that it has beside the whitepaper's.
+func cast(further ...bank) []actor {
 	all := []actor{
-		{folderA, "Bank A", chain.RoleBank, "CYPADEFF"},
-		{folderB, "Bank B", chain.RoleBank, "CYPBCNBJ"},
+		actorA(), actorB(),
 		{folderClearing, "Clearing Bank", chain.RoleClearing, "CYPCLULL"},
 		{folderLedger, "Digital euro ledger", chain.RoleOperator, ""},
 		{folderIssuer, "Issuer of DC/EP", chain.RoleOperator, ""},
@@ -62,6 +89,9 @@ func cast() []actor {
 	}
 	for i := 1; i <= members; i++ {
 		all = append(all, actor{fmt.Sprint(folderMember, i), fmt.Sprint("Member ", i), chain.RoleMember, ""})
+	}
+	for _, b := range further {
+		all = append(all, b.actor)
 	}
 	return all
 }
@@ -162,7 +192,9 @@ func newActor(dir string, a actor) (chain.Participant, error) {
 type ruleSets struct{ de, dcep cypherlink.Hash }
 
 // draw writes the network's keys below dir and gives its genesis file.
-func draw(dir string, rules ruleSets, nowMS int64) (*chain.GenesisFile, map[string]chain.Participant, error) {
+func draw(
+	dir string, rules ruleSets, nowMS int64, further ...bank,
+) (*chain.GenesisFile, map[string]chain.Participant, error) {
 	by := map[string]chain.Participant{}
 	g := &chain.GenesisFile{
 		Scheme: "CypherLink local network", TimeMS: nowMS,
@@ -172,7 +204,7 @@ func draw(dir string, rules ruleSets, nowMS int64) (*chain.GenesisFile, map[stri
 			IdleMS: idleMS, MaxBaseMS: maxBaseMS, MinExpiryS: minExpiryS,
 		},
 	}
-	for _, a := range cast() {
+	for _, a := range cast(further...) {
 		p, err := newActor(dir, a)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", a.folder, err)
@@ -206,7 +238,11 @@ func draw(dir string, rules ruleSets, nowMS int64) (*chain.GenesisFile, map[stri
 			Policy: one(by[folderVoteDE].ID, rules.de), Backing: assetDE(),
 		},
 	}
-	for folder, amount := range map[string]cypherlink.Amount{folderA: 0, folderB: 0, folderClearing: openingClearingDCEP} {
+	openings := map[string]cypherlink.Amount{folderA: 0, folderB: 0, folderClearing: openingClearingDCEP}
+	for _, b := range further {
+		openings[b.folder] = 0
+	}
+	for folder, amount := range openings {
 		account := cypherlink.Account{Owner: by[folder].ID}
 		g.Openings = append(g.Openings,
 			ledger.Balance{Account: account, Asset: assetDCEP(), Amount: amount},
@@ -216,15 +252,19 @@ func draw(dir string, rules ruleSets, nowMS int64) (*chain.GenesisFile, map[stri
 }
 
 // openingsDE are the accounts of the digital euro ledger.
-func openingsDE(by map[string]chain.Participant) []ledger.Balance {
+func openingsDE(by map[string]chain.Participant, further ...bank) []ledger.Balance {
 	open := func(folder string, amount cypherlink.Amount) ledger.Balance {
 		return ledger.Balance{
 			Account: cypherlink.Account{Owner: by[folder].ID}, Asset: assetDE(), Amount: amount,
 		}
 	}
-	return []ledger.Balance{
+	all := []ledger.Balance{
 		open(folderA, openingADE), open(folderB, openingBDE), open(folderClearing, openingClearingDE),
 	}
+	for _, b := range further {
+		all = append(all, open(b.folder, openingBDE))
+	}
+	return all
 }
 
 // The customers of the two banks.

@@ -110,7 +110,7 @@ func newConnect(
 	p := &connectProcess{institution: i, books: customers, channels: len(bank.Direct) > 0}
 	p.connect, err = payment.NewConnect(payment.Options{
 		Bank: bank, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
-		Cosigner: i.keys.cosigning, Peers: through.peers(i.callers), Customers: customers, Random: rand.Reader, Log: log,
+		Cosigner: i.keys.cosigning, Peers: through.peers(i.callers), Customers: customers, Random: rand.Reader, Log: log, Changed: through.told,
 		ChannelOptions: payment.ChannelOptions{
 			Chain: i.follow, Committee: i.chain, Anchors: i.follow, LaneSigner: i.keys.identity, JointSigner: i.keys.cosigning,
 			Books: customers, Restored: c.restored,

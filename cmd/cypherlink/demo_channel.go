@@ -31,7 +31,7 @@ const payersAtOnce = 8
 // channelAct is the second job while it is played.
 type channelAct struct {
 	demo     *demo
-	banks    [2]*restBank // A and B
+	banks    []*restBank // A and B
 	id       string
 	index    uint64 // of the feed, where the act begins
 	payments [channelPayments]channelPayment
@@ -96,7 +96,7 @@ func (d *demo) playChannel() error {
 // open has the channel opened and funded.
 func (a *channelAct) open(ctx context.Context) error {
 	var err error
-	if a.banks[0], a.banks[1], err = restBanks(a.demo.dir); err != nil {
+	if a.banks, err = restBanks(a.demo.dir, actorA(), actorB()); err != nil {
 		return err
 	}
 	bank, err := a.demo.bank(folderA)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cypherlink/cypherlink/internal/hold"
@@ -21,6 +23,8 @@ type stage struct {
 	through func(folder string) lens
 	// failed gets the first error with which a process ends by itself.
 	failed chan error
+	// further are the folders of the banks beside A and B.
+	further []string
 
 	mu    sync.Mutex
 	plays map[string]*play
@@ -86,7 +90,8 @@ func (s *stage) stop(folder string) error {
 // stopAll ends everything, the banks first and the broker last.
 func (s *stage) stopAll() error {
 	var errs []error
-	order := append([]string{folderA, folderClearing, folderB}, committee()...)
+	order := append(slices.Clone(s.further), folderA, folderClearing, folderB)
+	order = append(order, committee()...)
 	for _, folder := range append(order, folderVoteDE, folderVoteDCEP, folderLedger) {
 		errs = append(errs, s.stop(folder))
 	}
@@ -97,18 +102,18 @@ func (s *stage) stopAll() error {
 func (s *stage) build(ctx context.Context, folder string, log *slog.Logger) (process, error) {
 	file := filepath.Join(s.dir, folder, configName)
 	through := s.through(folder)
-	switch folder {
-	case folderVoteDE, folderVoteDCEP:
+	switch {
+	case folder == folderVoteDE, folder == folderVoteDCEP:
 		return configured(ctx, file, log, newValidator)
-	case folderLedger:
+	case folder == folderLedger:
 		return configured(ctx, file, log, newLedger)
-	case folderClearing:
+	case folder == folderClearing:
 		return configured(ctx, file, log, func(
 			ctx context.Context, c *connectorConfig, log *slog.Logger,
 		) (*connectorProcess, error) {
 			return newConnector(ctx, c, log, through)
 		})
-	case folderA, folderB:
+	case strings.HasPrefix(folder, folderBank):
 		return configured(ctx, file, log, func(
 			ctx context.Context, c *connectConfig, log *slog.Logger,
 		) (*connectProcess, error) {
@@ -130,13 +135,19 @@ func configured[C any, P process](
 }
 
 // raise creates a network in a folder and starts everything.
-func raise(ctx context.Context, dir string, logs io.Writer, through func(folder string) lens) (*stage, error) {
-	if err := createNetwork(ctx, dir); err != nil {
+func raise(
+	ctx context.Context, dir string, logs io.Writer, through func(folder string) lens, further ...bank,
+) (*stage, error) {
+	if err := createNetwork(ctx, dir, further...); err != nil {
 		return nil, err
 	}
 	s := newStage(dir, logs, through)
+	for _, b := range further {
+		s.further = append(s.further, b.folder)
+	}
 	order := append([]string{folderLedger, folderVoteDE, folderVoteDCEP}, committee()...)
-	for _, folder := range append(order, folderB, folderClearing, folderA) {
+	order = append(append(order, s.further...), folderB, folderClearing, folderA)
+	for _, folder := range order {
 		if err := s.start(ctx, folder); err != nil {
 			return nil, errors.Join(err, s.stopAll())
 		}

@@ -72,6 +72,8 @@ type lens struct {
 	// peers is for what it asks other institutions, answer for what they ask it.
 	peers  func(payment.Peers) payment.Peers
 	answer func(answer) answer
+	// told is told of each payment of a bank after each durable change; nil if nobody is.
+	told func(*payment.Payment)
 }
 
 func bare() lens {

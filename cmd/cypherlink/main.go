@@ -1,6 +1,6 @@
 // Command cypherlink is everything of the gateway in one binary: the processes of a network
 // (member, validator, connect, connector, ledger), the network as a demonstration, and the
-// tools that need no network (verify, audit). It is the only place that constructs: it reads
+// tools that need no network (verify, audit, bench). It is the only place that constructs: it reads
 // configuration, loads keys, and hands each part what it needs.
 package main
 
@@ -33,6 +33,7 @@ type commands struct {
 	Demo      demoCommand      `cmd:"" help:"Play the whitepaper's thirteen steps on a network of its own, here and now."`
 	Verify    verifyCommand    `cmd:"" help:"Check a payment's receipt, offline."`
 	Audit     auditCommand     `cmd:"" help:"Compare what all parts of a network that is down have stored."`
+	Bench     benchCommand     `cmd:"" help:"Measure on a network of its own, here and now."`
 	Network   networkCommand   `cmd:"" help:"Create a network's keys, genesis and configuration in a folder."`
 	Member    memberCommand    `cmd:"" help:"Run a member of the committee."`
 	Validator validatorCommand `cmd:"" help:"Run the Cypherium Validator of an asset."`

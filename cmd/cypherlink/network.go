@@ -58,11 +58,12 @@ type builder struct {
 	address map[string]string // of the talk, by folder
 	broker  string
 	api     map[string]string // of the REST APIs and of the tap, by folder
+	further []bank
 }
 
 // createNetwork makes everything below dir. genesis.json comes last: a folder that has it is
 // whole. What an attempt that was broken off has left was never used, and is thrown away.
-func createNetwork(ctx context.Context, dir string) error {
+func createNetwork(ctx context.Context, dir string, further ...bank) error {
 	draft := filepath.Join(dir, draftName)
 	if err := os.RemoveAll(draft); err != nil {
 		return err
@@ -70,7 +71,7 @@ func createNetwork(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(draft, dirMode); err != nil {
 		return err
 	}
-	if err := draftNetwork(ctx, draft); err != nil {
+	if err := draftNetwork(ctx, draft, further); err != nil {
 		return err
 	}
 	all, err := os.ReadDir(draft)
@@ -93,7 +94,7 @@ func createNetwork(ctx context.Context, dir string) error {
 
 // draftNetwork makes everything in a folder that is empty. What refers to a file does so from where
 // it lies itself, so the whole may be moved.
-func draftNetwork(ctx context.Context, dir string) error {
+func draftNetwork(ctx context.Context, dir string, further []bank) error {
 	de, _ := rules.DigitalEuro()
 	dcep, _ := rules.DigitalYuan()
 	setDE, err := rules.Compile(de)
@@ -104,7 +105,7 @@ func draftNetwork(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	file, by, err := draw(dir, ruleSets{setDE.Hash(), setDCEP.Hash()}, time.Now().UnixMilli())
+	file, by, err := draw(dir, ruleSets{setDE.Hash(), setDCEP.Hash()}, time.Now().UnixMilli(), further...)
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func draftNetwork(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	b := &builder{dir: dir, by: by, address: map[string]string{}, api: map[string]string{}}
+	b := &builder{dir: dir, by: by, address: map[string]string{}, api: map[string]string{}, further: further}
 	if b.genesis, err = chain.ParseGenesis(raw); err != nil {
 		return err
 	}
@@ -165,12 +166,16 @@ func (b *builder) pickPorts(ctx context.Context) error {
 		return addr, err
 	}
 	var err error
-	for _, a := range cast() {
+	for _, a := range cast(b.further...) {
 		if b.address[a.folder], err = pick(); err != nil {
 			return err
 		}
 	}
-	for _, folder := range []string{folderA, folderB, folderClearing, folderTap} {
+	callable := []string{folderA, folderB, folderClearing, folderTap}
+	for _, further := range b.further {
+		callable = append(callable, further.folder)
+	}
+	for _, folder := range callable {
 		if b.api[folder], err = pick(); err != nil {
 			return err
 		}
@@ -260,7 +265,7 @@ func (b *builder) ledger() error {
 		Node: b.node(folderLedger), Ledger: ledgerDE, Kafka: kafka, Embedded: true,
 	}
 	c.Node.Listen = ""
-	for _, o := range openingsDE(b.by) {
+	for _, o := range openingsDE(b.by, b.further...) {
 		c.Openings = append(c.Openings, openingConfig{
 			Account: o.Account, Asset: assetName{o.Asset.Ledger, o.Asset.Code},
 			Balance: o.Amount.Format(o.Asset.Scale),
@@ -284,42 +289,53 @@ func (b *builder) institution(folder string, peers ...string) (institutionConfig
 }
 
 func (b *builder) banks() error {
-	validators := []string{folderVoteDE, folderVoteDCEP}
+	folders := []string{folderA, folderB}
+	for _, further := range b.further {
+		folders = append(folders, further.folder)
+	}
+	errs := []error{
+		b.bank(folderA, "private.cl.de.cypadeff", assetDE(), customersA(), folders),
+		b.bank(folderB, "private.cl.cypherium.cypbcnbj", assetDCEP(), customersB(), folders),
+	}
+	for _, further := range b.further {
+		customers := []customerConfig{treasury()}
+		errs = append(errs, b.bank(further.folder, further.address, assetDCEP(), customers, folders))
+	}
+	return errors.Join(errs...)
+}
+
+// bank writes the configuration of a bank among others.
+func (b *builder) bank(
+	folder, address string, funding cypherlink.Asset, customers []customerConfig, banks []string,
+) error {
+	peers := []string{folderVoteDE, folderVoteDCEP, folderClearing}
+	for _, other := range banks {
+		if other != folder {
+			peers = append(peers, other)
+		}
+	}
+	common, err := b.institution(folder, peers...)
+	if err != nil {
+		return err
+	}
+	var secret [32]byte
+	if _, err := rand.Read(secret[:]); err != nil {
+		return err
+	}
+	name := filepath.Join(b.dir, folder, "ilp.secret")
+	if err := os.WriteFile(name, cypherlink.AppendHex(nil, secret[:]), fileMode); err != nil {
+		return err
+	}
 	de, dcep := assetDE(), assetDCEP()
 	dearest := []priceConfig{{ // a twentieth above the clearing bank's
 		From: assetName{de.Ledger, de.Code}, To: assetName{dcep.Ledger, dcep.Code}, Num: 19, Den: 10, Fee: "1.05",
 	}}
-	for _, bank := range []struct {
-		folder, other, address string
-		funding                cypherlink.Asset
-		customers              []customerConfig
-	}{
-		{folderA, folderB, "private.cl.de.cypadeff", assetDE(), customersA()},
-		{folderB, folderA, "private.cl.cypherium.cypbcnbj", assetDCEP(), customersB()},
-	} {
-		common, err := b.institution(bank.folder, append(validators, bank.other, folderClearing)...)
-		if err != nil {
-			return err
-		}
-		var secret [32]byte
-		if _, err := rand.Read(secret[:]); err != nil {
-			return err
-		}
-		name := filepath.Join(b.dir, bank.folder, "ilp.secret")
-		if err := os.WriteFile(name, cypherlink.AppendHex(nil, secret[:]), fileMode); err != nil {
-			return err
-		}
-		err = b.write(bank.folder, connectConfig{
-			institutionConfig: common, Funding: assetName{bank.funding.Ledger, bank.funding.Code},
-			Connector: b.by[folderClearing].ID, Address: bank.address, Secret: "ilp.secret",
-			Dearest: dearest, Customers: bank.customers, Screening: []string{}, Channels: localChannels(),
-			Negotiate: jsonDuration(10 * time.Second), Approve: jsonDuration(5 * time.Second),
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.write(folder, connectConfig{
+		institutionConfig: common, Funding: assetName{funding.Ledger, funding.Code},
+		Connector: b.by[folderClearing].ID, Address: address, Secret: "ilp.secret",
+		Dearest: dearest, Customers: customers, Screening: []string{}, Channels: localChannels(),
+		Negotiate: jsonDuration(10 * time.Second), Approve: jsonDuration(5 * time.Second),
+	})
 }
 
 func (b *builder) clearing() error {

@@ -14,11 +14,13 @@ type openCommand struct {
 func (c *openCommand) Run(s *session) error {
 	ctx, cancel := context.WithTimeout(s, startWithin)
 	defer cancel()
-	a, b, err := restBanks(c.Dir)
+	banks, err := restBanks(c.Dir, actorA(), actorB())
 	if err != nil {
 		return err
 	}
-	defer a.http.CloseIdleConnections()
-	_, err = openChannel(ctx, a, b, func(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) })
+	defer banks[0].http.CloseIdleConnections()
+	_, err = openChannel(ctx, banks[0], banks[1], func(format string, args ...any) {
+		fmt.Fprintf(s.out, format+"\n", args...)
+	})
 	return err
 }

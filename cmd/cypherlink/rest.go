@@ -17,32 +17,32 @@ import (
 
 // restBank is a bank of a local network as its operator's own systems reach it: over REST.
 type restBank struct {
-	name string
+	actor
 	url  string
 	http *http.Client
 }
 
-// restBanks are Bank A and Bank B of the network in a folder.
-func restBanks(dir string) (a, b *restBank, err error) {
+// restBanks are these banks of the network in a folder.
+func restBanks(dir string, who ...actor) ([]*restBank, error) {
 	config, err := tlsFiles{
 		Cert: path(filepath.Join(dir, "client.pem")), Key: path(filepath.Join(dir, "client.key")),
 		CA: path(filepath.Join(dir, "ca.pem")),
 	}.config()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	client := &http.Client{
 		Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}, Timeout: restWithin,
 	}
-	bank := func(folder, name string) *restBank {
+	var all []*restBank
+	for _, a := range who {
 		var c connectConfig
-		if err = errors.Join(err, readConfig(filepath.Join(dir, folder, configName), &c)); err != nil {
-			return nil
+		if err := readConfig(filepath.Join(dir, a.folder, configName), &c); err != nil {
+			return nil, err
 		}
-		return &restBank{name, "https://" + c.API.Listen, client}
+		all = append(all, &restBank{a, "https://" + c.API.Listen, client})
 	}
-	a, b = bank(folderA, "Bank A"), bank(folderB, "Bank B")
-	return a, b, err
+	return all, nil
 }
 
 // The bounds of what is done over REST.
@@ -130,6 +130,9 @@ const (
 	funded  = "40000.00"
 )
 
+// agent is the bank's BIC as an instruction has it.
+func (b *restBank) agent() string { return b.bic + "XXX" }
+
 // openChannel has both banks bring money over the ramp, open the channel, and put the money in. It may
 // be repeated: its requests have the same keys each time. tell says what has happened.
 func openChannel(ctx context.Context, a, b *restBank, tell func(format string, args ...any)) (id string, err error) {
@@ -139,12 +142,27 @@ func openChannel(ctx context.Context, a, b *restBank, tell func(format string, a
 		}
 		tell("%s has brought %s %s onto the chain as %s, over the ramp", bank.name, crossed, labelDE, labelClaim)
 	}
-	var opening api.Opening
-	request := api.ChannelRequest{Peer: "CYPBCNBJXXX", Asset: labelClaim}
-	if err := a.post(ctx, "/v1/channels", "local-open", request, &opening); err != nil {
+	if id, err = a.open(ctx, b); err != nil {
 		return "", err
 	}
+	tell("channel %s is open in %s", id, labelClaim)
 	for _, bank := range []*restBank{a, b} {
+		if err := bank.fund(ctx, id, funded); err != nil {
+			return "", fmt.Errorf("%s: %w", bank.name, err)
+		}
+		tell("%s has put %s %s into it", bank.name, funded, labelClaim)
+	}
+	return id, nil
+}
+
+// open has a channel opened with another bank, and waits until both are in step.
+func (b *restBank) open(ctx context.Context, with *restBank) (id string, err error) {
+	var opening api.Opening
+	request := api.ChannelRequest{Peer: with.agent(), Asset: labelClaim}
+	if err := b.post(ctx, "/v1/channels", "local-open-"+with.folder, request, &opening); err != nil {
+		return "", err
+	}
+	for _, bank := range []*restBank{b, with} {
 		err := until(ctx, "the channel is open for "+bank.name, func() (bool, error) {
 			c, err := bank.channel(ctx, opening.ID)
 			if _, unknown := errors.AsType[*cypherlink.Error](err); unknown { // it has not seen it yet
@@ -156,22 +174,19 @@ func openChannel(ctx context.Context, a, b *restBank, tell func(format string, a
 			return "", err
 		}
 	}
-	tell("channel %s is open in %s", opening.ID, labelClaim)
-	for _, bank := range []*restBank{a, b} {
-		where := "/v1/channels/" + opening.ID
-		if err := bank.post(ctx, where+"/fund", "local-fund", api.ChannelAmount{Amount: funded}, nil); err != nil {
-			return "", fmt.Errorf("%s: %w", bank.name, err)
-		}
-		err := until(ctx, "the channel is funded by "+bank.name, func() (bool, error) {
-			c, err := bank.channel(ctx, opening.ID)
-			return err == nil && c.Escrow.Own != "0.00", err
-		})
-		if err != nil {
-			return "", err
-		}
-		tell("%s has put %s %s into it", bank.name, funded, labelClaim)
-	}
 	return opening.ID, nil
+}
+
+// fund puts money into a channel, and waits until it is there.
+func (b *restBank) fund(ctx context.Context, id, amount string) error {
+	where, key := "/v1/channels/"+id+"/fund", "local-fund-"+id[:16]
+	if err := b.post(ctx, where, key, api.ChannelAmount{Amount: amount}, nil); err != nil {
+		return err
+	}
+	return until(ctx, "the channel is funded by "+b.name, func() (bool, error) {
+		c, err := b.channel(ctx, id)
+		return err == nil && c.Escrow.Own != "0.00", err
+	})
 }
 
 // cross brings money from the digital euro ledger onto the chain.

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/payment"
+)
+
+// benchPayments measures payments in one asset over the channels of a local network, from the
+// instruction, which comes through REST, to SETTLED. The network is in this process, as the demonstration's
+// is: four members, every bank, both Validators, the clearing bank and the DE ledger, with their own
+// stores, sockets and keys; and so is the customers' system, which hands the instructions in.
+type benchPayments struct {
+	Banks    int `help:"How many banks, each with a channel to each other: 2 to 10." default:"2"`
+	Payments int `help:"How many payments." default:"2000"`
+	InFlight int `help:"How many are under way at a time." default:"64"`
+}
+
+// Run measures.
+func (c *benchPayments) Run(s *session) error {
+	if c.Banks < 2 || c.Banks > 10 || c.Payments < 1 || c.InFlight < 1 {
+		return refusal{errors.New("there are 2 to 10 banks, and at least one payment, and one at a time")}
+	}
+	return inFolder(func(dir string, logs io.Writer) error { return c.run(s, dir, logs) })
+}
+
+func (c *benchPayments) run(s *session, dir string, logs io.Writer) (err error) {
+	t := &traffic{waiting: map[cypherlink.UETR]chan payment.Status{}}
+	further := furtherBanks(c.Banks - 2)
+	net := filepath.Join(dir, "net")
+	if t.stage, err = raise(s, net, logs, t.watch, further...); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.stage.stopAll()) }()
+	who := []actor{actorA(), actorB()}
+	for _, b := range further {
+		who = append(who, b.actor)
+	}
+	if t.banks, err = restBanks(net, who...); err != nil {
+		return err
+	}
+	defer t.banks[0].http.CloseIdleConnections()
+	if err := t.open(s); err != nil {
+		return err
+	}
+	// The first payment in each direction of a channel is not counted.
+	if _, err := t.pay(s, 2*len(t.pairs), min(c.InFlight, 2*len(t.pairs)), func() {}); err != nil {
+		return err
+	}
+	bar := newProgress(s.log, "payments", c.Payments)
+	var paid []paidOne
+	began := time.Now()
+	shares, err := profiled(func() (err error) {
+		paid, err = t.pay(s, c.Payments, c.InFlight, bar.step)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	took := time.Since(began)
+	if err := t.stamp(s, paid); err != nil {
+		return err
+	}
+	return c.report(s.out, len(t.pairs), paid, took, shares)
+}
+
+// traffic is payments over the channels of a network.
+type traffic struct {
+	stage *stage
+	banks []*restBank
+	pairs [][2]int // of banks that have a channel
+
+	mu      sync.Mutex
+	waiting map[cypherlink.UETR]chan payment.Status
+}
+
+// paidOne is one payment.
+type paidOne struct {
+	uetr cypherlink.UETR
+	from int // an index of banks
+	sent time.Time
+	// settled is how long it took by the paying bank's own events, from the instruction to SETTLED; seen is
+	// the same from the sending of the request on.
+	settled, seen time.Duration
+}
+
+// watch has the banks tell when a payment that they have made is over.
+func (t *traffic) watch(string) lens {
+	l := bare()
+	l.told = func(p *payment.Payment) {
+		if p.Direction != payment.Out || !over(p.Status) {
+			return
+		}
+		t.mu.Lock()
+		waits := t.waiting[p.UETR]
+		delete(t.waiting, p.UETR)
+		t.mu.Unlock()
+		if waits != nil {
+			waits <- p.Status // it has room
+		}
+	}
+	return l
+}
+
+// open brings money onto the chain, and opens and funds a channel of each pair of banks.
+func (t *traffic) open(ctx context.Context) error {
+	const share = "4000.00" // nine times that is less than what is brought
+	for i := range t.banks {
+		for j := range i {
+			t.pairs = append(t.pairs, [2]int{j, i})
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(len(t.pairs))*startWithin)
+	defer cancel()
+	group, crossing := errgroup.WithContext(ctx)
+	for _, b := range t.banks {
+		group.Go(func() error { return b.cross(crossing) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, pair := range t.pairs {
+		a, b := t.banks[pair[0]], t.banks[pair[1]]
+		id, err := a.open(ctx, b)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(a.fund(ctx, id, share), b.fund(ctx, id, share)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pay makes so many payments, so many at a time, over all channels in turn and in both directions, and
+// waits until each is completed: settled, and booked by both banks. step is called after each.
+func (t *traffic) pay(ctx context.Context, payments, inFlight int, step func()) ([]paidOne, error) {
+	all := make([]paidOne, payments)
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range inFlight {
+		group.Go(func() error {
+			for n := int(next.Add(1)) - 1; n < payments; n = int(next.Add(1)) - 1 {
+				if err := t.payOne(ctx, n, &all[n]); err != nil {
+					return fmt.Errorf("payment %d: %w", n, err)
+				}
+				step()
+			}
+			return nil
+		})
+	}
+	return all, group.Wait()
+}
+
+func (t *traffic) payOne(ctx context.Context, n int, p *paidOne) (err error) {
+	pair := t.pairs[n%len(t.pairs)]
+	if n/len(t.pairs)%2 == 1 {
+		pair[0], pair[1] = pair[1], pair[0]
+	}
+	if p.uetr, err = newUETR(); err != nil {
+		return err
+	}
+	from, to := t.banks[pair[0]], t.banks[pair[1]]
+	body := fmt.Appendf(nil, `{"uetr": %q, "end_to_end_id": "BENCH",
+"debtor": {"name": %q, "account": %q, "agent": %q}, "creditor": {"name": %q, "account": %q, "agent": %q},
+"destination": {"asset": %q, "amount": "0.01"}, "purpose": "INTC"}`,
+		p.uetr, treasuryName, treasuryAccount, from.agent(), treasuryName, treasuryAccount, to.agent(), labelClaim)
+	ended := make(chan payment.Status, 1)
+	t.mu.Lock()
+	t.waiting[p.uetr] = ended
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 2*startWithin)
+	defer cancel()
+	p.from, p.sent = pair[0], time.Now()
+	if err := from.call(ctx, http.MethodPost, "/v1/payments", p.uetr.String(), body, nil); err != nil {
+		return err
+	}
+	select {
+	case status := <-ended:
+		if status != payment.StatusCompleted {
+			return fmt.Errorf("%s is %s", p.uetr, status)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s is not over: %w", p.uetr, context.Cause(ctx))
+	}
+}
+
+// stamp reads when each payment was settled.
+func (t *traffic) stamp(ctx context.Context, paid []paidOne) error {
+	for i := range paid {
+		p := &paid[i]
+		t.stage.mu.Lock()
+		on, ok := t.stage.plays[t.banks[p.from].folder].process.(*connectProcess)
+		t.stage.mu.Unlock()
+		if !ok {
+			return fmt.Errorf("%s is no bank", t.banks[p.from].folder)
+		}
+		entries, err := on.connect.Events(ctx, p.uetr)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.To == payment.StatusSettled && e.From != e.To {
+				p.settled, p.seen = e.At.Sub(entries[0].At), e.At.Sub(p.sent)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *benchPayments) report(
+	out io.Writer, channels int, paid []paidOne, took time.Duration, shares []cpuShare,
+) error {
+	var settled, seen times
+	for i := range paid {
+		settled, seen = append(settled, paid[i].settled), append(seen, paid[i].seen)
+	}
+	fmt.Fprintf(out, "Payments through REST, all parts in one process, on %s\n\n", hardware())
+	err := printTable(out, [][]string{
+		{
+			"banks", "channels", "payments", "in flight", "payments/s", "instructed to settled: p50 ms", "p99 ms",
+			"sent to settled: p50 ms", "p99 ms",
+		},
+		{
+			strconv.Itoa(c.Banks), strconv.Itoa(channels), strconv.Itoa(len(paid)), strconv.Itoa(c.InFlight),
+			fmt.Sprintf("%.1f", float64(len(paid))/took.Seconds()),
+			settled.ms(50), settled.ms(99), seen.ms(50), seen.ms(99),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	var cpu time.Duration
+	for _, s := range shares {
+		cpu += s.took
+	}
+	rows := [][]string{{"where the CPU goes", "ms per payment", "share"}}
+	add := func(name string, took time.Duration) {
+		rows = append(rows, []string{
+			name, fmt.Sprintf("%.2f", took.Seconds()*1000/float64(len(paid))),
+			fmt.Sprintf("%.0f %%", 100*took.Seconds()/max(cpu.Seconds(), 1e-9)),
+		})
+	}
+	for _, s := range shares {
+		add(s.component, s.took)
+	}
+	add("all", cpu)
+	fmt.Fprintln(out)
+	return printTable(out, rows)
+}
