@@ -44,8 +44,9 @@ const (
 )
 
 // TestPaymentsSurviveKilledProcesses runs every process of a network by itself, with Apache Kafka
-// and PostgreSQL, and kills them at random while payments run. In the end every payment is final,
-// an audit finds no difference, and what moved is what was settled, once each.
+// and PostgreSQL, and kills them at random while payments of both jobs run: across the ledgers, and
+// over the banks' channel in both directions. In the end every payment is final, an audit finds no
+// difference, and what moved is what was settled, once each.
 func TestPaymentsSurviveKilledProcesses(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("CYPHERLINK_TEST_SEED"); text != "" {
@@ -61,6 +62,7 @@ func TestPaymentsSurviveKilledProcesses(t *testing.T) {
 	for _, folder := range everybody() {
 		n.ready(folder)
 	}
+	n.openChannel()
 	long := killsTake
 	if testing.Short() {
 		long = killsTakeLess
@@ -97,12 +99,68 @@ type child struct {
 	err     error // of Wait, once ended is closed
 }
 
-// sent is one payment as its sender knows it.
+// sent is one payment as its sender knows it: every other one goes over the channel, half of these
+// from Bank B.
 type sent struct {
-	number int
-	amount cypherlink.Amount // of DC/EP
-	uetr   string
-	last   api.Payment
+	number      int
+	from, to    string            // folders
+	overChannel bool              // in DE.C
+	amount      cypherlink.Amount // of DC/EP or DE.C
+	uetr        string
+	last        api.Payment
+}
+
+func newSent(number int) *sent {
+	p := &sent{
+		number: number, from: folderA, to: folderB, amount: cypherlink.Amount(200_000 + number),
+		overChannel: number%2 == 1,
+	}
+	if number%4 == 3 {
+		p.from, p.to = folderB, folderA
+	}
+	if p.overChannel {
+		p.amount = cypherlink.Amount(10_000 + number)
+	}
+	return p
+}
+
+// body is the instruction.
+func (p *sent) body(key string) string {
+	if p.overChannel {
+		return strings.NewReplacer("100.00", p.amount.Format(2), "TREASURY-0001", key).Replace(sampleChannelPayment)
+	}
+	return strings.NewReplacer("2000.00", p.amount.Format(2), "LAPTOP-0001", key).Replace(samplePayment)
+}
+
+// ended tells whether the payment never changes any more.
+func (p *sent) ended() bool {
+	if p.overChannel {
+		return over(payment.Status(p.last.Status))
+	}
+	return p.last.Final
+}
+
+// paid tells whether the payee has the money.
+func (p *sent) paid() bool {
+	if p.overChannel {
+		return p.last.Status == string(payment.StatusCompleted)
+	}
+	return p.last.Status == string(payment.StatusSettled)
+}
+
+// openChannel has the banks open their channel, as an operator does.
+func (n *network) openChannel() {
+	n.Helper()
+	ctx, cancel := context.WithTimeout(n.Context(), readyWithin)
+	defer cancel()
+	banks, err := restBanks(n.dir, actorA(), actorB())
+	if err == nil {
+		_, err = openChannel(ctx, banks[0], banks[1], n.Logf)
+		banks[0].http.CloseIdleConnections()
+	}
+	if err != nil {
+		n.Fatal(err)
+	}
 }
 
 func newNetwork(t *testing.T, seed uint64) *network {
@@ -358,7 +416,7 @@ func (n *network) payAfter() {
 	}
 	n.await(&senders, cancel)
 	for _, p := range all {
-		if p.last.Status != string(payment.StatusSettled) {
+		if !p.paid() {
 			n.Errorf("payment %d is %s after the kills: %s", p.number, p.last.Status, p.last.Reason)
 		}
 	}
@@ -391,14 +449,13 @@ func (n *network) statuses() map[string]int {
 // pay sends one payment until the bank has taken it, and follows it to its end. Every attempt has
 // the same key: it is one payment.
 func (n *network) pay(ctx context.Context, number int) *sent {
-	p := &sent{number: number, amount: cypherlink.Amount(200_000 + number)}
+	p := newSent(number)
 	key := fmt.Sprintf("payment-%d", number)
 	n.mu.Lock()
 	n.payments[key] = p
 	n.mu.Unlock()
-	body := strings.NewReplacer("2000.00", p.amount.Format(2), "LAPTOP-0001", key).Replace(samplePayment)
-	for p.uetr == "" || !p.last.Final {
-		if status, err := n.attempt(ctx, p, key, body); err != nil {
+	for p.uetr == "" || !p.ended() {
+		if status, err := n.attempt(ctx, p, key, p.body(key)); err != nil {
 			n.Errorf("payment %d: %d, %v", number, status, err)
 			return p
 		}
@@ -413,10 +470,10 @@ func (n *network) pay(ctx context.Context, number int) *sent {
 
 // attempt sends the payment or asks for it. That nobody answers is no error.
 func (n *network) attempt(ctx context.Context, p *sent, key, body string) (status int, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.api[folderA]+"/v1/payments/"+p.uetr, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.api[p.from]+"/v1/payments/"+p.uetr, nil)
 	if p.uetr == "" {
 		request, err = http.NewRequestWithContext(ctx, http.MethodPost,
-			n.api[folderA]+"/v1/payments", strings.NewReader(body))
+			n.api[p.from]+"/v1/payments", strings.NewReader(body))
 	}
 	if err != nil {
 		return 0, err
@@ -453,14 +510,14 @@ func (n *network) ask(request *http.Request) (body []byte, status int, err error
 	return body, answer.StatusCode, errors.Join(err, answer.Body.Close())
 }
 
-// awaitPayee waits until Bank B too calls every settled payment settled.
+// awaitPayee waits until the paid bank too calls every settled payment settled, or completed.
 func (n *network) awaitPayee() {
 	n.Helper()
 	ctx, cancel := context.WithTimeout(n.Context(), readyWithin)
 	defer cancel()
 	for key, p := range n.payments {
-		for p.last.Status == string(payment.StatusSettled) {
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.api[folderB]+"/v1/payments/"+p.uetr, nil)
+		for p.paid() {
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.api[p.to]+"/v1/payments/"+p.uetr, nil)
 			if err != nil {
 				n.Fatal(err)
 			}
@@ -469,13 +526,14 @@ func (n *network) awaitPayee() {
 			if err == nil && status == http.StatusOK {
 				err = json.Unmarshal(answer, &incoming)
 			}
-			if err == nil && incoming.Status == string(payment.StatusSettled) {
+			there := sent{overChannel: p.overChannel, last: incoming}
+			if err == nil && there.paid() {
 				break
 			}
 			select {
 			case <-time.After(5 * pollEvery):
 			case <-ctx.Done():
-				n.Fatalf("%s is settled at Bank A, and at Bank B %d %s (%v)", key, status, incoming.Status, err)
+				n.Fatalf("%s is %s at %s, and at %s %d %s (%v)", key, p.last.Status, p.from, p.to, status, incoming.Status, err)
 			}
 		}
 	}
@@ -524,28 +582,36 @@ func (n *network) check() {
 	a.read(n.Context())
 	stored := 0
 	for _, r := range a.records {
-		if r.bank == folderA {
+		if r.direction == payment.Out {
 			stored++
 		}
 	}
 	if stored != len(n.payments) {
-		n.Errorf("%d payments were sent, Bank A has %d", len(n.payments), stored)
+		n.Errorf("%d payments were sent, the banks have %d", len(n.payments), stored)
 	}
-	settled := 0
+	settled, completed := 0, 0
 	var source, destination cypherlink.Amount
 	for _, p := range n.payments {
-		if p.last.Status == string(payment.StatusSettled) {
+		switch {
+		case !p.paid():
+		case p.overChannel:
+			completed++
+		default:
 			settled++
 			source += (p.amount+1)/2 + 100 // at two for one, rounded against the payer, and the fee
 			destination += p.amount
 		}
 	}
-	if settled <= inFlight {
-		n.Errorf("%d payments were settled: the kills left none", settled)
+	if settled <= inFlight/2 || completed <= inFlight/2 {
+		n.Errorf("%d payments were settled and %d completed: the kills left none", settled, completed)
+	}
+	ramp, err := cypherlink.ParseAmount(crossed, assetDE().Scale)
+	if err != nil {
+		n.Fatal(err)
 	}
 	want := map[string]cypherlink.Amount{
-		folderA + " DE": openingADE - source, folderClearing + " DE": openingClearingDE + source,
-		folderB + " DE": 0, folderA + " DC/EP": 0,
+		folderA + " DE": openingADE - source - ramp, folderClearing + " DE": openingClearingDE + source,
+		folderB + " DE": openingBDE - ramp, folderA + " DC/EP": 0,
 		folderClearing + " DC/EP": openingClearingDCEP - destination, folderB + " DC/EP": destination,
 	}
 	for place, has := range n.balances(a) {
@@ -606,7 +672,7 @@ func (n *network) balances(a *audit) map[string]cypherlink.Amount {
 func (n *network) explain() {
 	n.Logf("CYPHERLINK_TEST_SEED=%d", n.seed)
 	for _, p := range n.payments {
-		if !p.last.Final {
+		if !p.ended() {
 			n.Logf("payment %d, %s: %s", p.number, p.uetr, p.last.Status)
 		}
 	}
