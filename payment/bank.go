@@ -71,6 +71,8 @@ type Lanes struct {
 	// OffChain is the largest lock whose preimage is told to its payer without a reveal on the chain
 	// before (H1): zero reveals all.
 	OffChain cypherlink.Amount
+	// Bands are, for each asset, how much of its own the bank wants in a channel.
+	Bands map[cypherlink.Asset]Band
 }
 
 // Valid reports ErrBank unless windows are longer than what they wait for.
@@ -82,6 +84,11 @@ func (l *Lanes) Valid() error {
 	if l.LagS < 1 || l.InclusionS < 1 || l.JointS < 1 || l.JointS >= l.Limits.WindowS ||
 		l.Limits.WindowS < least || l.Certify <= 0 || l.Resend <= 0 || l.Anchor <= 0 || l.OffChain < 0 {
 		return fmt.Errorf("lanes %+v: %w", *l, ErrBank)
+	}
+	for _, band := range l.Bands {
+		if err := band.Valid(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package payment
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -25,7 +26,7 @@ func (c *Connect) keepChannels(ctx context.Context, open []*live) error {
 	}
 	for {
 		changed := c.Chain.Changed()
-		if err := c.scan(ctx, waiting); err != nil {
+		if err := errors.Join(c.scan(ctx, waiting), c.rebalance(ctx)); err != nil {
 			return err
 		}
 		pause := time.NewTimer(scanEvery)

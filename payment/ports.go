@@ -82,6 +82,8 @@ type Chain interface {
 	Channels() ([]*channels.Channel, error)
 	// Registry is who may speak.
 	Registry() chain.Roll
+	// Balance is what an account has of an asset; ok tells whether it is open.
+	Balance(account cypherlink.Account, asset cypherlink.Asset) (amount cypherlink.Amount, ok bool, err error)
 	// Changed is closed when there is a later final block.
 	Changed() <-chan struct{}
 }

@@ -206,3 +206,43 @@ func TestPaymentsOverCrashes(t *testing.T) {
 		}
 	})
 }
+
+// A bank whose own money in the channel leaves its band brings it back, from its account and to it; the
+// other bank's is none of its business.
+func TestRebalance(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.stop(w.a)
+		w.band = Band{Low: 50_000_00, Target: 80_000_00, High: 150_000_00}
+		a = w.startBank(w.a)
+		w.until(a, w.pays(a, 1, w.a, w.b, "60000.00"), StatusCompleted)
+		w.eventually("A has topped up", func() bool {
+			c, err := a.Channel(t.Context(), id)
+			return err == nil && c.Free == 80_000_00 && c.Fundings[c.Own] == 2
+		})
+		w.until(b, w.pays(b, 2, w.b, w.a, "90000.00"), StatusCompleted)
+		w.eventually("A has released", func() bool {
+			c, err := a.Channel(t.Context(), id)
+			return err == nil && c.Free == 80_000_00 && c.Releases == 1
+		})
+		account := cypherlink.Account{Owner: w.a.id()}
+		has, _, err := w.chain.Balance(account, assetDCEP())
+		if want := cypherlink.Amount(openingAmount - funds - 40_000_00 + 90_000_00); has != want || err != nil {
+			t.Errorf("A's account has %d, want %d: %v", has, want, err)
+		}
+		c, err := b.Channel(t.Context(), id)
+		if err != nil || c.Fundings[c.Own] != 1 || c.Free != funds-30_000_00 {
+			t.Errorf("%+v, %v", c, err)
+		}
+	})
+}
+
+func TestBands(t *testing.T) {
+	for band, ok := range map[Band]bool{
+		{}: true, {1, 2, 3}: true, {2, 2, 3}: false, {1, 3, 3}: false, {-1, 2, 3}: false, {Target: 1}: false,
+	} {
+		if err := band.Valid(); (err == nil) != ok {
+			t.Errorf("%+v: %v", band, err)
+		}
+	}
+}

@@ -146,6 +146,15 @@ func (c *memoryChain) Changed() <-chan struct{} {
 // Registry is Chain's.
 func (c *memoryChain) Registry() chain.Roll { return c.state.Registry() }
 
+// Balance is Chain's.
+func (c *memoryChain) Balance(
+	account cypherlink.Account, asset cypherlink.Asset,
+) (cypherlink.Amount, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.Balance(account, asset)
+}
+
 // Channels is Chain's.
 func (c *memoryChain) Channels() (all []*channels.Channel, err error) {
 	c.mu.Lock()
@@ -253,6 +262,7 @@ type channelWorld struct {
 	*world
 	chain *memoryChain
 	books map[cypherlink.ParticipantID]*ledgerOfCustomers
+	band  Band
 	// restored: the next start is told that its store was restored.
 	restored bool
 }
@@ -271,6 +281,7 @@ func (w *channelWorld) startBank(of *player) *Connect {
 	s := w.open(of)
 	bank := w.bank(of)
 	bank.Direct, bank.DirectHold, bank.Lanes = []cypherlink.Asset{assetDCEP()}, 20*time.Second, lanes()
+	bank.Lanes.Bands = map[cypherlink.Asset]Band{assetDCEP(): w.band}
 	o := Options{
 		Bank: bank, Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w.world, of.id()},
 		Customers: w.world.books, Random: rand.Reader, Log: quiet(),

@@ -143,23 +143,14 @@ func (a *audit) compareLanes() {
 			continue
 		}
 		p := passed[r.terms.Hash()]
-		if p != nil {
-			p.seen(r.direction)
-		}
 		if what := judgeDirect(r, p); what != "" {
 			a.differences = append(a.differences, difference{
 				about: "payment " + r.uetr, stands: r.bank + " " + string(r.status), what: what,
 			})
 		}
-		if p != nil && booked(r) {
-			if moved[r.bank] == nil {
-				moved[r.bank] = map[string]int64{}
-			}
-			amount := int64(r.terms.Legs[terms.Source].Amount)
-			if r.direction == payment.In {
-				amount = -amount
-			}
-			moved[r.bank]["channel/"+p.channel.ID.String()] += amount
+		if p != nil {
+			p.seen(r.direction)
+			p.book(r, moved)
 		}
 	}
 	for hash, p := range passed {
@@ -171,6 +162,21 @@ func (a *audit) compareLanes() {
 		}
 	}
 	a.compareBooks(moved)
+}
+
+// book adds what the payment has moved in a bank's own books.
+func (p *passage) book(r *record, moved map[string]map[string]int64) {
+	if !booked(r) {
+		return
+	}
+	if moved[r.bank] == nil {
+		moved[r.bank] = map[string]int64{}
+	}
+	amount := int64(r.terms.Legs[terms.Source].Amount)
+	if r.direction == payment.In {
+		amount = -amount
+	}
+	moved[r.bank][channelRole+"/"+p.channel.ID.String()] += amount
 }
 
 // booked tells whether a bank's own books have moved the payment to or from its channel.

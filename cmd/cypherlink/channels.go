@@ -3,6 +3,8 @@ package main
 import (
 	"time"
 
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/payment"
 )
@@ -26,6 +28,34 @@ type channelsConfig struct {
 	Certify jsonDuration `json:"certify,omitempty"`
 	Resend  jsonDuration `json:"resend,omitempty"`
 	Anchor  jsonDuration `json:"anchor,omitempty"`
+	// Bands are how much of its own the bank wants free in its channels; without one for an asset it
+	// moves nothing by itself.
+	Bands []bandConfig `json:"bands,omitempty"`
+}
+
+// bandConfig is a payment.Band in an asset, in decimal amounts.
+type bandConfig struct {
+	Asset  assetName `json:"asset"`
+	Low    string    `json:"low"`
+	Target string    `json:"target"`
+	High   string    `json:"high"`
+}
+
+func (c *bandConfig) band(g *chain.Genesis) (cypherlink.Asset, payment.Band, error) {
+	var b payment.Band
+	asset, err := c.Asset.find(g)
+	if err != nil {
+		return cypherlink.Asset{}, b, err
+	}
+	for _, amount := range []struct {
+		text string
+		to   *cypherlink.Amount
+	}{{c.Low, &b.Low}, {c.Target, &b.Target}, {c.High, &b.High}} {
+		if *amount.to, err = cypherlink.ParseAmount(amount.text, asset.Asset.Scale); err != nil {
+			return cypherlink.Asset{}, b, err
+		}
+	}
+	return asset.Asset, b, nil
 }
 
 // configure makes the bank's profile have the channels.
@@ -45,6 +75,14 @@ func (c *channelsConfig) configure(b *payment.Bank) error {
 		Certify: time.Duration(c.Certify), Resend: time.Duration(c.Resend), Anchor: time.Duration(c.Anchor),
 	}
 	b.Lanes.Limits.WindowS, b.Lanes.Limits.Blocks = seconds(c.Window), c.Blocks
+	b.Lanes.Bands = map[cypherlink.Asset]payment.Band{}
+	for i := range c.Bands {
+		asset, band, err := c.Bands[i].band(b.Genesis)
+		if err != nil {
+			return err
+		}
+		b.Lanes.Bands[asset] = band
+	}
 	return nil
 }
 

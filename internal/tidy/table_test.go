@@ -59,7 +59,7 @@ func shells() []string {
 		"payment/clearing.go", "payment/connect.go", "payment/drive.go", "payment/endorser.go", "payment/perform.go",
 		"payment/poll.go", "payment/serve.go", "payment/storage.go", "payment/submit.go",
 		"payment/table.go", "payment/witness.go", "payment/booking.go", "payment/channels.go",
-		"payment/opening.go", "payment/order.go", "payment/teller.go", "payment/tellerchain.go",
+		"payment/opening.go", "payment/order.go", "payment/rebalance.go", "payment/teller.go", "payment/tellerchain.go",
 		"payment/tellerdraft.go", "payment/tellertalk.go", "payment/tellerturn.go", "payment/books/", "payment/lanereceipt.go",
 		"chain/chaintest/", "cosi/remember.go", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/state/memory.go",
 		"chain/state/admission.go",
