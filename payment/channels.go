@@ -15,15 +15,25 @@ import (
 // scanEvery is how often a bank looks for channels that are new on the chain.
 const scanEvery = time.Second
 
-// keepChannels runs a teller for each of the bank's channels, until ctx ends.
-func (c *Connect) keepChannels(ctx context.Context, open []*live) error {
-	waiting := map[channels.ID][]*live{}
+// inChannels are payments that are in the bank's channels, and have no teller yet.
+type inChannels map[channels.ID][]*live
+
+// takeUpChannels starts the tellers of the channels that there are, with the payments in them, and goes
+// on with the openings that are wanted.
+func (c *Connect) takeUpChannels(ctx context.Context, open []*live) (inChannels, error) {
+	waiting := inChannels{}
 	for _, l := range open {
 		waiting[l.machine.lane.channel] = append(waiting[l.machine.lane.channel], l)
 	}
-	if err := c.wanted(ctx); err != nil {
-		return fmt.Errorf("take up the openings: %w", err)
+	err := c.scan(ctx, waiting)
+	if err == nil {
+		err = c.wanted(ctx)
 	}
+	return waiting, err
+}
+
+// keepChannels runs a teller for each of the bank's channels, until ctx ends.
+func (c *Connect) keepChannels(ctx context.Context, waiting inChannels) error {
 	for {
 		changed := c.Chain.Changed()
 		if err := errors.Join(c.scan(ctx, waiting), c.rebalance(ctx)); err != nil {
@@ -45,7 +55,7 @@ func (c *Connect) keepChannels(ctx context.Context, open []*live) error {
 }
 
 // scan starts the tellers of channels that have none.
-func (c *Connect) scan(ctx context.Context, waiting map[channels.ID][]*live) error {
+func (c *Connect) scan(ctx context.Context, waiting inChannels) error {
 	all, err := c.Chain.Channels()
 	if err != nil {
 		return err

@@ -182,20 +182,37 @@ func (c *Connect) run(ctx context.Context) error {
 			return nil
 		}
 	})
-	var inChannels []*live
+	group.Go(func() error { return c.takeUpAll(ctx, open) })
+	return group.Wait()
+}
+
+// takeUpAll goes on with what was open, the channels first: the payments need them.
+func (c *Connect) takeUpAll(ctx context.Context, open []*live) error {
+	defer close(c.started)
+	var held, others []*live
 	for _, l := range open {
 		if l.machine != nil && l.machine.InChannel() {
-			inChannels = append(inChannels, l)
+			held = append(held, l)
 			c.know(l)
 		} else {
-			c.start(l)
+			others = append(others, l)
 		}
 	}
 	if len(c.Bank.Direct) > 0 {
-		group.Go(func() error { return c.keepChannels(ctx, inChannels) })
+		waiting, err := c.takeUpChannels(ctx, held)
+		if err != nil {
+			return fmt.Errorf("take up the channels: %w", err)
+		}
+		c.tasks.Go(func() {
+			if err := c.keepChannels(ctx, waiting); err != nil && ctx.Err() == nil {
+				c.fail(err)
+			}
+		})
 	}
-	close(c.started)
-	return group.Wait()
+	for _, l := range others {
+		c.start(l)
+	}
+	return nil
 }
 
 // ready waits until the Connect runs, and reports connector.ErrStopped when it does no more:

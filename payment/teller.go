@@ -121,6 +121,7 @@ func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, err
 	}
 	t.sequence = int64(len(events))
 	t.party = channels.NewParty(t.settings(), ch, events)
+	t.show()
 	return t, nil
 }
 

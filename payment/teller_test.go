@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -245,4 +246,30 @@ func TestBands(t *testing.T) {
 			t.Errorf("%+v: %v", band, err)
 		}
 	}
+}
+
+// A bank takes instructions only once it has its channels again, so none is refused for want of one; and it
+// fills in the banks that an instruction leaves out.
+func TestReadyWithItsChannels(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		instruct := func(c *Connect, key string) (*Answer, error) {
+			return c.Submit(t.Context(), []byte(`{"end_to_end_id": "E2E", "destination": {"asset": "DC/EP", "amount": "5.00"},
+"debtor": {"name": "Müller GmbH", "iban": "DE89370400440532013000"},
+"creditor": {"name": "北京电脑有限公司", "account": "6222021001098765432"}}`), JSON, key)
+		}
+		_, err := instruct(a, "0")
+		if refusal, ok := errors.AsType[*cypherlink.Error](err); !ok || refusal.Pointer != "/creditor/agent" {
+			t.Fatalf("before there is a channel: %v", err)
+		}
+		w.opened(a, b)
+		for i, who := range []*player{w.a, w.b} {
+			w.stop(who)
+			c := w.startBank(who)
+			answer, err := instruct(c, fmt.Sprint("again-", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.until(c, answer.Payment.UETR, StatusCompleted)
+		}
+	})
 }
