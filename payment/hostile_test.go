@@ -3,6 +3,7 @@ package payment
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,5 +151,42 @@ func TestFollowerStandsStill(t *testing.T) {
 		}
 		w.chain.halt(false)
 		w.until(a, uetr, StatusCompleted, StatusAborted)
+	})
+}
+
+// The Validators do not answer, while payments keep coming: the channel's goroutine is not held up by
+// what waits for them, stops when it is told to, and once they are back what is asked is what is wanted
+// now, not all that was given up meanwhile.
+func TestValidatorsDown(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		var asked atomic.Int64
+		w.setFault(func(c call) ([]byte, error) {
+			if c.kind != KindEndorse {
+				return c.serve()
+			}
+			asked.Add(1)
+			<-c.ctx.Done()
+			return nil, c.ctx.Err()
+		})
+		tell := a.teller(id)
+		var all []cypherlink.UETR
+		for i := range 60 { // each in a draft of its own
+			all = append(all, w.pays(a, i, w.a, w.b, "1.00"))
+			time.Sleep(20 * time.Millisecond)
+		}
+		before := tell.shown.Load()
+		time.Sleep(1500 * time.Millisecond)
+		if tell.shown.Load() == before {
+			t.Error("the channel's goroutine stands still")
+		}
+		w.until(a, all[0], StatusRejected)
+		w.setFault(nil)
+		last := w.pays(a, 1000, w.a, w.b, "1.00")
+		begun := time.Now()
+		w.until(a, last, StatusCompleted)
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("what the Validators were asked in vain held the next payment up for %v", took)
+		}
 	})
 }

@@ -54,7 +54,7 @@ type teller struct {
 	handing  map[string]bool                    // what is being handed to the chain
 	wake     time.Time
 	outbound chan []channels.Message
-	drafts   chan draft
+	drafts   drafting
 	tasks    sync.WaitGroup
 
 	joint jointRoster
@@ -99,7 +99,7 @@ func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, err
 		stream: channelStream(ch.ID), log: c.Log.With(slog.String("channel", ch.ID.String())), view: *v,
 		payments: map[cypherlink.UETR]*live{}, single: map[cypherlink.UETR]bool{},
 		shares: map[cypherlink.Hash]cosi.Signature{}, handing: map[string]bool{},
-		outbound: make(chan []channels.Message, 64), drafts: make(chan draft, channels.MaxUncertified),
+		outbound: make(chan []channels.Message, 64), drafts: drafting{signal: make(chan struct{}, 1)},
 		signal: make(chan struct{}, 1),
 	}
 	var events []channels.Event

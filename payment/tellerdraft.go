@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,18 +35,73 @@ func (t *teller) newDraft(e *channels.Entry) draft {
 	return draft{e.Update, r.Encode(), t.view.Channel.Lanes[t.own].Signers}
 }
 
+// drafting are the drafts that the Validators are yet to sign, in their order. They are the party's: no
+// more than its window.
+type drafting struct {
+	mu    sync.Mutex
+	queue []draft
+	// asking ends the questions about the first one; nil if there are none.
+	asking context.CancelFunc
+	signal chan struct{} // holds a value when there may be a first one
+}
+
+// change takes drafts out that are given up, and puts others in. The Validators are not asked any more
+// about what nobody will sign.
+func (d *drafting) change(gone map[cypherlink.Hash]bool, more []draft) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) > 0 && gone[d.queue[0].update.Hash] && d.asking != nil {
+		d.asking()
+		d.asking = nil
+	}
+	d.queue = slices.DeleteFunc(d.queue, func(q draft) bool { return gone[q.update.Hash] })
+	d.queue = append(d.queue, more...)
+	select {
+	case d.signal <- struct{}{}:
+	default:
+	}
+}
+
+// first is the first draft, with the context in which it is asked about.
+func (d *drafting) first(ctx context.Context) (first draft, asking context.Context, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) == 0 {
+		return draft{}, nil, false
+	}
+	asking, d.asking = context.WithCancel(ctx)
+	return d.queue[0], asking, true
+}
+
+// asked takes the first draft out, unless it is given up.
+func (d *drafting) asked(update cypherlink.Hash) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) > 0 && d.queue[0].update.Hash == update {
+		d.asking()
+		d.queue, d.asking = d.queue[1:], nil
+	}
+}
+
 // consult is the goroutine that asks the Validators, for one update after the other.
 func (t *teller) consult(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case d := <-t.drafts:
-			said, err := t.endorse(ctx, &d)
-			if err != nil && ctx.Err() == nil {
+		case <-t.drafts.signal:
+		}
+		for ctx.Err() == nil {
+			d, asking, ok := t.drafts.first(ctx)
+			if !ok {
+				break
+			}
+			said, err := t.endorse(asking, &d)
+			if err != nil && asking.Err() == nil {
 				t.log.WarnContext(ctx, "an update is not endorsed", slog.Any("slot", d.update.Slot()),
 					slog.String("cause", err.Error()))
 			}
+			t.drafts.asked(d.update.Hash)
 			t.tell(tellerInput{endorsed: said})
 		}
 	}

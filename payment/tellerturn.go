@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -19,6 +20,7 @@ type turn struct {
 	arrived  []arriving // of incoming ones
 	send     []channels.Message
 	endorse  []channels.Entry
+	gone     map[cypherlink.Hash]bool // drafts that are given up, of this turn or before
 	submit   []channels.Action
 	together []channels.Joint
 	replies  []func()
@@ -40,7 +42,7 @@ type arriving struct {
 
 func (t *teller) begin() *turn {
 	t.wake = time.Now().Add(freshness)
-	return &turn{}
+	return &turn{gone: map[cypherlink.Hash]bool{}}
 }
 
 func (n *turn) reply(to chan error, err error) {
@@ -115,6 +117,10 @@ func (t *teller) each(
 // a Validator refused together go alone, and one that it refuses alone is rejected.
 func (t *teller) dropped(n *turn, f *channels.Fact) {
 	var again []*live
+	n.gone[f.Update.Hash] = true
+	n.endorse = slices.DeleteFunc(n.endorse, func(e channels.Entry) bool {
+		return e.Update.Hash == f.Update.Hash
+	})
 	refused := n.refused != nil && n.refused.update == f.Update.Hash && n.refused.refusal != nil
 	for _, op := range f.Operations {
 		pay, ok := op.(channels.Pay)
@@ -163,9 +169,7 @@ func (t *teller) end(ctx context.Context, n *turn) error {
 		return fmt.Errorf("channel %s: %w", t.id, err)
 	}
 	t.say(n.send)
-	for i := range n.endorse {
-		t.drafts <- t.newDraft(&n.endorse[i]) // it has room for a whole window
-	}
+	t.consultOn(n)
 	for _, a := range n.submit {
 		t.submit(ctx, a)
 	}
@@ -177,6 +181,19 @@ func (t *teller) end(ctx context.Context, n *turn) error {
 	}
 	t.show()
 	return nil
+}
+
+// consultOn has the Validators asked about what the turn has drafted, and no more about what it has given
+// up.
+func (t *teller) consultOn(n *turn) {
+	if len(n.endorse)+len(n.gone) == 0 {
+		return
+	}
+	var more []draft
+	for i := range n.endorse {
+		more = append(more, t.newDraft(&n.endorse[i]))
+	}
+	t.drafts.change(n.gone, more)
 }
 
 // commit writes the channel's log and the payments' in one transaction, and gives back the payments
