@@ -5,6 +5,8 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -42,11 +44,21 @@ func TestBenchPayments(t *testing.T) {
 	if testing.Short() {
 		banks = "2"
 	}
-	got := measured(t, 6, "payments", "--banks", banks, "--payments", "8", "--in-flight", "4")
+	got := measured(t, 6+9+1, "payments", "--banks", banks, "--payments", "8", "--in-flight", "4")
 	const want = `Payments through REST, all parts in one process
 
 banks channels payments in flight payments/s instructed to settled: p# ms p# ms sent to settled: p# ms p# ms
 # # # # # # # # #
+
+where the time goes p# ms p# ms
+RECEIVED # #
+CHECKED # #
+NEGOTIATING # #
+AGREED # #
+APPROVED # #
+RESERVED # #
+SIGNED_# # #
+SIGNED_# # #
 
 where the CPU goes ms per payment share
 `
@@ -125,7 +137,8 @@ func TestComponents(t *testing.T) {
 
 // A profile of the runtime's own is read.
 func TestProfiled(t *testing.T) {
-	shares, err := profiled(func() error {
+	file := filepath.Join(t.TempDir(), "profile")
+	shares, err := profiled(file, func() error {
 		for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); {
 			smallProfile("a", "b")
 		}
@@ -138,8 +151,11 @@ func TestProfiled(t *testing.T) {
 	if err != nil || all <= 0 || all > 10*time.Second {
 		t.Errorf("%s, %v", all, err)
 	}
+	if raw, err := os.ReadFile(file); err != nil || len(raw) == 0 {
+		t.Error(len(raw), err)
+	}
 	failure := errors.New("as it was")
-	if _, err := profiled(func() error { return failure }); !errors.Is(err, failure) {
+	if _, err := profiled("", func() error { return failure }); !errors.Is(err, failure) {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -62,8 +63,9 @@ type cpuShare struct {
 	took      time.Duration
 }
 
-// profiled does something and says where its CPU time went, the most first.
-func profiled(do func() error) ([]cpuShare, error) {
+// profiled does something and says where its CPU time went, the most first. It keeps the profile in a
+// file, if one is named.
+func profiled(file string, do func() error) ([]cpuShare, error) {
 	var raw bytes.Buffer
 	if err := pprof.StartCPUProfile(&raw); err != nil {
 		return nil, err
@@ -72,6 +74,11 @@ func profiled(do func() error) ([]cpuShare, error) {
 	pprof.StopCPUProfile()
 	if err != nil {
 		return nil, err
+	}
+	if file != "" {
+		if err := os.WriteFile(file, raw.Bytes(), fileMode); err != nil {
+			return nil, err
+		}
 	}
 	p, err := readProfile(&raw)
 	if err != nil {

@@ -23,9 +23,10 @@ import (
 // is: four members, every bank, both Validators, the clearing bank and the DE ledger, with their own
 // stores, sockets and keys; and so is the customers' system, which hands the instructions in.
 type benchPayments struct {
-	Banks    int `help:"How many banks, each with a channel to each other: 2 to 10." default:"2"`
-	Payments int `help:"How many payments." default:"2000"`
-	InFlight int `help:"How many are under way at a time." default:"64"`
+	Banks    int    `help:"How many banks, each with a channel to each other: 2 to 10." default:"2"`
+	Payments int    `help:"How many payments." default:"2000"`
+	InFlight int    `help:"How many are under way at a time." default:"64"`
+	Profile  string `help:"Keep the CPU profile in this file." type:"path"`
 }
 
 // Run measures.
@@ -62,7 +63,7 @@ func (c *benchPayments) run(s *session, dir string, logs io.Writer) (err error) 
 	bar := newProgress(s.log, "payments", c.Payments)
 	var paid []paidOne
 	began := time.Now()
-	shares, err := profiled(func() (err error) {
+	shares, err := profiled(c.Profile, func() (err error) {
 		paid, err = t.pay(s, c.Payments, c.InFlight, bar.step)
 		return err
 	})
@@ -94,6 +95,14 @@ type paidOne struct {
 	// settled is how long it took by the paying bank's own events, from the instruction to SETTLED; seen is
 	// the same from the sending of the request on.
 	settled, seen time.Duration
+	// way are the statuses that led to SETTLED, and how long each lasted.
+	way []stay
+}
+
+// stay is how long a payment had a status.
+type stay struct {
+	status payment.Status
+	lasted time.Duration
 }
 
 // watch has the banks tell when a payment that they have made is over.
@@ -212,13 +221,27 @@ func (t *traffic) stamp(ctx context.Context, paid []paidOne) error {
 		if err != nil {
 			return err
 		}
-		for _, e := range entries {
-			if e.To == payment.StatusSettled && e.From != e.To {
-				p.settled, p.seen = e.At.Sub(entries[0].At), e.At.Sub(p.sent)
-			}
-		}
+		p.read(entries)
 	}
 	return nil
+}
+
+// read reads a payment's events up to SETTLED.
+func (p *paidOne) read(entries []payment.Entry) {
+	entered := entries[0].At
+	for _, e := range entries {
+		if e.From == e.To {
+			continue
+		}
+		if e.From != "" {
+			p.way = append(p.way, stay{e.From, e.At.Sub(entered)})
+		}
+		entered = e.At
+		if e.To == payment.StatusSettled {
+			p.settled, p.seen = e.At.Sub(entries[0].At), e.At.Sub(p.sent)
+			return
+		}
+	}
 }
 
 func (c *benchPayments) report(
@@ -229,7 +252,7 @@ func (c *benchPayments) report(
 		settled, seen = append(settled, paid[i].settled), append(seen, paid[i].seen)
 	}
 	fmt.Fprintf(out, "Payments through REST, all parts in one process, on %s\n\n", hardware())
-	err := printTable(out, [][]string{
+	return errors.Join(printTable(out, [][]string{
 		{
 			"banks", "channels", "payments", "in flight", "payments/s", "instructed to settled: p50 ms", "p99 ms",
 			"sent to settled: p50 ms", "p99 ms",
@@ -239,25 +262,42 @@ func (c *benchPayments) report(
 			fmt.Sprintf("%.1f", float64(len(paid))/took.Seconds()),
 			settled.ms(50), settled.ms(99), seen.ms(50), seen.ms(99),
 		},
-	})
-	if err != nil {
-		return err
+	}), printStays(out, paid), printShares(out, len(paid), shares))
+}
+
+// printStays prints how long the payments had each status on the way to SETTLED.
+func printStays(out io.Writer, paid []paidOne) error {
+	var order []payment.Status
+	by := map[payment.Status]times{}
+	for i := range paid {
+		for _, s := range paid[i].way {
+			if by[s.status] == nil {
+				order = append(order, s.status)
+			}
+			by[s.status] = append(by[s.status], s.lasted)
+		}
 	}
-	var cpu time.Duration
+	rows := [][]string{{"where the time goes", "p50 ms", "p99 ms"}}
+	for _, status := range order {
+		rows = append(rows, []string{string(status), by[status].ms(50), by[status].ms(99)})
+	}
+	fmt.Fprintln(out)
+	return printTable(out, rows)
+}
+
+// printShares prints what the components cost.
+func printShares(out io.Writer, payments int, shares []cpuShare) error {
+	var all time.Duration
 	for _, s := range shares {
-		cpu += s.took
+		all += s.took
 	}
 	rows := [][]string{{"where the CPU goes", "ms per payment", "share"}}
-	add := func(name string, took time.Duration) {
+	for _, s := range append(shares, cpuShare{"all", all}) {
 		rows = append(rows, []string{
-			name, fmt.Sprintf("%.2f", took.Seconds()*1000/float64(len(paid))),
-			fmt.Sprintf("%.0f %%", 100*took.Seconds()/max(cpu.Seconds(), 1e-9)),
+			s.component, fmt.Sprintf("%.2f", s.took.Seconds()*1000/float64(payments)),
+			fmt.Sprintf("%.0f %%", 100*s.took.Seconds()/max(all.Seconds(), 1e-9)),
 		})
 	}
-	for _, s := range shares {
-		add(s.component, s.took)
-	}
-	add("all", cpu)
 	fmt.Fprintln(out)
 	return printTable(out, rows)
 }
