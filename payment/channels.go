@@ -62,11 +62,7 @@ func (c *Connect) scan(ctx context.Context, waiting inChannels) error {
 	}
 	for _, ch := range all {
 		_, ours := ch.Side(c.Bank.ID)
-		if !ours || c.teller(ch.ID) != nil {
-			continue
-		}
-		if ch.State == channels.Closed && len(waiting[ch.ID]) == 0 {
-			c.over(ch)
+		if !ours || c.kept(ch.ID) {
 			continue
 		}
 		if err := c.startTeller(ctx, ch.ID, waiting[ch.ID]); err != nil {
@@ -77,13 +73,32 @@ func (c *Connect) scan(ctx context.Context, waiting inChannels) error {
 	return nil
 }
 
-// over shows a channel that is closed and needs no teller.
+// kept tells whether a channel has its teller, or needs none any more.
+func (c *Connect) kept(id channels.ID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	apart := c.apart[id]
+	return c.tellers[id] != nil || apart != nil && apart.State == channels.Closed
+}
+
+// over shows a channel that needs no teller.
 func (c *Connect) over(ch *channels.Channel) {
 	shown := &Channel{Channel: *ch}
 	shown.Own, _ = ch.Side(c.Bank.ID)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.apart[ch.ID] = shown
+}
+
+// over tells whether the channel is closed and its log has taken all of it: then nothing can follow.
+func (t *teller) over() bool {
+	for i, l := range t.party.Standing().Lanes {
+		on := &t.view.Channel.Lanes[i]
+		if l.Gen != on.Gen || l.Anchored != on.Head.Seq || l.Written != on.Head.Seq {
+			return false
+		}
+	}
+	return t.view.Channel.State == channels.Closed
 }
 
 func (c *Connect) startTeller(ctx context.Context, id channels.ID, payments []*live) error {
@@ -95,12 +110,12 @@ func (c *Connect) startTeller(ctx context.Context, id channels.ID, payments []*l
 	if err != nil {
 		return err
 	}
-	orders, err := c.fundings(ctx, id, v.Channel.Fundings[t.own])
-	if err != nil {
-		return err
+	if len(payments) == 0 && t.over() {
+		c.over(&v.Channel)
+		return nil
 	}
-	for i := range orders {
-		t.tell(tellerInput{fund: &orders[i]})
+	if t.ordered, err = c.ordered(ctx, id, v.Channel.Fundings[t.own]); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

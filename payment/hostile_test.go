@@ -190,3 +190,40 @@ func TestValidatorsDown(t *testing.T) {
 		}
 	})
 }
+
+// B4, B9: the paid bank is down while the payer's closes the channel with what both have signed. When it
+// is back, the channel is closed, and what is anchored is credited all the same. The payer's bank too
+// still has its receipts.
+func TestClosedMeanwhile(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.setFault(func(c call) ([]byte, error) { // nothing is anchored together
+			if c.kind == KindJoin {
+				return nil, errDown
+			}
+			return c.serve()
+		})
+		uetr := w.pays(a, 1, w.a, w.b, "10.00")
+		w.until(a, uetr, StatusSigned2)
+		w.stop(w.b)
+		if _, err := a.Order(t.Context(), id, CloseOrder{}, []byte("close"), "close"); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("the channel is closed", func() bool {
+			ch, err := a.Channel(t.Context(), id)
+			return err == nil && ch.State == channels.Closed
+		})
+		b = w.startBank(w.b)
+		w.until(b, uetr, StatusCompleted)
+		w.until(a, uetr, StatusCompleted)
+		if got := w.books[w.b.id()].balance; got != 10_00 {
+			t.Errorf("the creditor has %d", got)
+		}
+		w.stop(w.b)
+		b = w.startBank(w.b)
+		ch, err := b.Channel(t.Context(), id)
+		if err != nil || ch.State != channels.Closed || b.teller(id) != nil {
+			t.Errorf("a channel that is over is %+v, %v, and has the teller %v", ch, err, b.teller(id))
+		}
+	})
+}

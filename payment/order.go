@@ -2,41 +2,58 @@ package payment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/internal/store"
 )
 
-// orderStream is the log of what was ordered to be put into a channel.
+// orderStream is the log of what was ordered to be put into a channel, and of its close.
 func orderStream(id channels.ID) string { return "funding/" + id.String() }
 
-// fundings are the orders to fund a channel that the chain does not show yet: above its count.
-func (c *Connect) fundings(ctx context.Context, id channels.ID, done uint64) ([]funding, error) {
-	var all []funding
-	err := c.Store.View(ctx, func(r *store.Reader) error {
+// The kinds of its events.
+const (
+	orderedFund  = "fund"
+	orderedClose = "close"
+)
+
+// ordered is what of a channel's orders the chain does not show yet.
+type ordered struct {
+	fundings []funding // above the chain's count, in its order
+	closing  bool
+}
+
+// ordered loads what goes on after a start: done is the chain's count of the bank's fundings.
+func (c *Connect) ordered(ctx context.Context, id channels.ID, done uint64) (o ordered, err error) {
+	err = c.Store.View(ctx, func(r *store.Reader) error {
 		stored, err := r.Load(orderStream(id), 0)
 		if err != nil {
 			return err
 		}
-		all = nil
+		o = ordered{}
 		for _, e := range stored {
+			if e.Kind == orderedClose {
+				o.closing = true
+				continue
+			}
 			f, err := decodeFunding(e.Body)
 			if err != nil {
 				return fmt.Errorf("%s, event %d: %w", orderStream(id), e.Sequence, err)
 			}
 			if f.Number > done {
-				all = append(all, f)
+				o.fundings = append(o.fundings, f)
 			}
 		}
 		return nil
 	})
-	return all, err
+	return o, err
 }
 
-// Order does what an operator wants of a channel, in the background. A funding is kept until the chain
-// has it; a release and a close are tried once, and where the other bank does not agree to close, this
-// bank closes alone. The refusal of a release is told.
+// Order does what an operator wants of a channel, in the background. A funding and a close are kept until
+// the chain has them: where the other bank does not agree to close in time, this bank closes alone. A
+// release is tried once, and its refusal told: then nothing is kept of it, nor of its key.
 func (c *Connect) Order(
 	ctx context.Context, id channels.ID, o Order, raw []byte, key string,
 ) (replayed bool, err error) {
@@ -68,10 +85,14 @@ func (c *Connect) Order(
 			replayed = true
 			return nil
 		}
-		if in.fund != nil {
-			if err := t.order(tx, in.fund); err != nil {
-				return err
-			}
+		switch {
+		case in.fund != nil:
+			err = t.order(tx, in.fund)
+		case in.close:
+			err = t.orderClose(tx)
+		}
+		if err != nil {
+			return err
 		}
 		return standUnder(tx, key, raw, orderStream(id), 1)
 	})
@@ -81,10 +102,24 @@ func (c *Connect) Order(
 	t.tell(in)
 	select {
 	case err := <-in.reply:
+		if err != nil {
+			err = errors.Join(err, c.Store.Update(ctx, func(tx *store.Tx) error { return forget(tx, key) }))
+		}
 		return false, err
+	case <-t.ended:
+		return false, connector.ErrStopped
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
+}
+
+// orderClose keeps that the channel is to be closed.
+func (t *teller) orderClose(tx *store.Tx) error {
+	stored, err := tx.Load(orderStream(t.id), 0)
+	if err != nil {
+		return err
+	}
+	return tx.Append(orderStream(t.id), int64(len(stored)), store.Event{Kind: orderedClose})
 }
 
 // order numbers a funding and keeps it.
@@ -94,12 +129,15 @@ func (t *teller) order(tx *store.Tx, f *funding) error {
 		return err
 	}
 	f.Number = t.shown.Load().Fundings[t.own] + 1
-	if n := len(stored); n > 0 {
-		last, err := decodeFunding(stored[n-1].Body)
+	for _, e := range stored {
+		if e.Kind == orderedClose {
+			return refuse(channels.T1.Code(), "ED06", "T1: the channel is to be closed", nil)
+		}
+		before, err := decodeFunding(e.Body)
 		if err != nil {
 			return err
 		}
-		f.Number = max(f.Number, last.Number+1)
+		f.Number = max(f.Number, before.Number+1)
 	}
-	return tx.Append(orderStream(t.id), int64(len(stored)), store.Event{Kind: "fund", Body: f.encode()})
+	return tx.Append(orderStream(t.id), int64(len(stored)), store.Event{Kind: orderedFund, Body: f.encode()})
 }

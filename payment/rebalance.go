@@ -57,8 +57,8 @@ func (c *Connect) topUp(ctx context.Context, t *teller, shown *Channel, amount c
 	if err != nil {
 		return err
 	}
-	pending, err := c.fundings(ctx, t.id, shown.Fundings[t.own])
-	if amount = min(amount, has); err != nil || amount <= 0 || len(pending) > 0 {
+	pending, err := c.ordered(ctx, t.id, shown.Fundings[t.own])
+	if amount = min(amount, has); err != nil || amount <= 0 || len(pending.fundings) > 0 || pending.closing {
 		return err
 	}
 	in := tellerInput{fund: &funding{Amount: amount}}

@@ -147,6 +147,12 @@ func standUnder(tx *store.Tx, key string, body []byte, stream string, answered i
 	return err
 }
 
+// forget lets an idempotency key stand for nothing: what it was sent with was refused.
+func forget(tx *store.Tx, key string) error {
+	_, err := tx.Exec(`DELETE FROM idempotency_keys WHERE key = $1`, key)
+	return err
+}
+
 // submission is one Submit in the store.
 type submission struct {
 	connect *Connect

@@ -52,6 +52,8 @@ type teller struct {
 	pace     anchorPace
 	shares   map[cypherlink.Hash]cosi.Signature // the other bank's, of joint actions under way
 	handing  map[string]bool                    // what is being handed to the chain
+	ordered  ordered                            // by the operator, and not on the chain yet
+	alone    int64                              // when this bank closes alone, in block time
 	wake     time.Time
 	outbound chan []channels.Message
 	drafts   drafting
@@ -65,6 +67,7 @@ type teller struct {
 	inbox  []tellerInput
 	heard  int
 	signal chan struct{}
+	ended  chan struct{} // closed when run has ended
 }
 
 // tellerInput is something for a teller. One field is set.
@@ -100,7 +103,7 @@ func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, err
 		payments: map[cypherlink.UETR]*live{}, single: map[cypherlink.UETR]bool{},
 		shares: map[cypherlink.Hash]cosi.Signature{}, handing: map[string]bool{},
 		outbound: make(chan []channels.Message, 64), drafts: drafting{signal: make(chan struct{}, 1)},
-		signal: make(chan struct{}, 1),
+		signal: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	var events []channels.Event
 	err := c.Store.View(ctx, func(r *store.Reader) error {
@@ -169,6 +172,7 @@ func (t *teller) run(ctx context.Context, session uint64, payments []*live) erro
 	defer func() {
 		stop()
 		t.tasks.Wait()
+		close(t.ended)
 	}()
 	t.tasks.Go(func() { t.speak(ctx) })
 	t.tasks.Go(func() { t.consult(ctx) })
@@ -227,6 +231,7 @@ func (t *teller) turn(ctx context.Context, look bool) error {
 	}
 	t.write(n)
 	t.anchor(n)
+	t.orders(n)
 	_ = t.do(n, t.party.Tick) // it refuses nothing
 	return t.end(ctx, n)
 }
@@ -245,12 +250,15 @@ func (t *teller) handle(n *turn, in tellerInput) {
 		})
 	case in.ask != nil:
 		err := t.do(n, func(now int64) (channels.Effects, error) { return t.party.Ask(now, in.ask) })
-		if in.close && err != nil { // not together: alone
-			n.submit, err = append(n.submit, channels.Close{Channel: t.id}), nil
+		if in.close {
+			if t.ordered.closing = true; err == nil {
+				t.alone = t.view.Now.S + t.connect.Bank.Lanes.JointS
+			}
+			err = nil
 		}
 		n.reply(in.reply, err)
 	case in.fund != nil:
-		n.submit = append(n.submit, in.fund.action(t.id))
+		t.ordered.fundings = append(t.ordered.fundings, *in.fund)
 		n.reply(in.reply, nil)
 	case in.done != "":
 		delete(t.handing, in.done)
@@ -270,6 +278,24 @@ func (t *teller) hear(n *turn, in tellerInput) {
 	if err != nil {
 		t.log.Warn("a message of the other bank is refused", slog.String("peer", t.peer.String()),
 			slog.String("message", fmt.Sprintf("%T", in.message)), slog.String("cause", err.Error()))
+	}
+}
+
+// orders goes on with what the operator has ordered, until the chain has it: the fundings one after the
+// other, as the chain counts them, and a close alone, once it is too late for one together.
+func (t *teller) orders(n *turn) {
+	c := &t.view.Channel
+	if c.State != channels.Opened {
+		return
+	}
+	t.ordered.fundings = slices.DeleteFunc(t.ordered.fundings, func(f funding) bool {
+		return f.Number <= c.Fundings[t.own]
+	})
+	if len(t.ordered.fundings) > 0 {
+		n.submit = append(n.submit, t.ordered.fundings[0].action(t.id))
+	}
+	if t.ordered.closing && t.view.Now.S >= t.alone {
+		n.submit = append(n.submit, channels.Close{Channel: t.id})
 	}
 }
 

@@ -121,6 +121,9 @@ func (t *teller) complete(a *channels.Anchor) error {
 // handIn signs an action and hands it in until the own follower shows its effect.
 func (t *teller) handIn(ctx context.Context, key string, a channels.Action) {
 	c := t.connect
+	if t.handing[key] {
+		return
+	}
 	signed := &channels.SignedAction{
 		Network: t.network(), Signer: c.Bank.ID, Sequence: c.actions.Add(1), Action: a,
 	}
@@ -134,13 +137,11 @@ func (t *teller) handIn(ctx context.Context, key string, a channels.Action) {
 	})
 }
 
-// give hands a transaction in, in the background, once at a time for a key.
+// give hands a transaction in, in the background: once at a time for a key, and after a refusal not at
+// once again.
 func (t *teller) give(
 	ctx context.Context, key, what string, body state.Body, done func(*channels.View) bool,
 ) {
-	if t.handing[key] {
-		return
-	}
 	t.handing[key] = true
 	conditions := t.party.Conditions()
 	t.tasks.Go(func() {
@@ -152,6 +153,7 @@ func (t *teller) give(
 		if err != nil && ctx.Err() == nil {
 			t.log.WarnContext(ctx, "the chain does not take what was handed in", slog.String("what", what),
 				slog.String("cause", err.Error()))
+			pause(ctx, t.connect.Bank.Lanes.Resend)
 		}
 	})
 }

@@ -166,13 +166,19 @@ func (t *teller) ask(ctx context.Context, who cypherlink.ParticipantID, request 
 		if err == nil || refused && refusal.Reason != "ED06" {
 			return raw, err
 		}
-		pause := time.NewTimer(t.connect.Bank.Lanes.Resend)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
+		if pause(ctx, t.connect.Bank.Lanes.Resend); ctx.Err() != nil {
 			return nil, errors.Join(ctx.Err(), err)
-		case <-pause.C:
 		}
+	}
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 
