@@ -2,12 +2,14 @@ package payment
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 )
 
@@ -224,6 +226,11 @@ func TestClosedMeanwhile(t *testing.T) {
 		ch, err := b.Channel(t.Context(), id)
 		if err != nil || ch.State != channels.Closed || b.teller(id) != nil {
 			t.Errorf("a channel that is over is %+v, %v, and has the teller %v", ch, err, b.teller(id))
+		}
+		w.stop(w.a)
+		a = w.startBank(w.a)
+		if _, err := a.Receipt(t.Context(), uetr); !errors.Is(err, state.ErrUnknown) { // of this world's feed
+			t.Errorf("the receipt of a payment over a channel that is over: %v", err)
 		}
 	})
 }

@@ -16,11 +16,14 @@ import (
 // update which pays it. Until then it is CodeNoReceipt.
 func (c *Connect) laneReceipt(ctx context.Context, o *Outgoing) ([]byte, error) {
 	at := o.lane.last
-	t := c.teller(at.Channel)
-	if at.Stage != Anchored || t == nil {
+	if at.Stage != Anchored {
 		return nil, refuse(CodeNoReceipt, "", "the payment is not anchored here", nil)
 	}
-	entry, err := c.Anchors.Anchoring(ctx, at.Channel, t.own, at.Slot.Seq)
+	channel, err := c.Channel(ctx, at.Channel)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := c.Anchors.Anchoring(ctx, at.Channel, channel.Own, at.Slot.Seq)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +31,7 @@ func (c *Connect) laneReceipt(ctx context.Context, o *Outgoing) ([]byte, error) 
 	if !ok {
 		return nil, fmt.Errorf("%T: %w", entry.Event.Fact, ErrReceipt)
 	}
-	ops, updates, err := c.written(ctx, at, fact.Channel.Lanes[t.own].Head.Hash)
+	ops, updates, err := c.written(ctx, at, fact.Channel.Lanes[channel.Own].Head.Hash)
 	if err != nil {
 		return nil, err
 	}
