@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -101,15 +102,15 @@ func (c *Connect) nextBooking(ctx context.Context, l *live, m *Incoming) (Input,
 		}
 		return GotBooked{EnteredPost}, err
 	case StatusPosted:
-		credit := &Credit{UETR: l.uetr}
-		_, err := c.Peers.Call(ctx, payer, KindCredit, credit.Encode())
-		return GotCredited{}, err
+		return c.tellCredited(ctx, l, payer)
 	case StatusReturnPending:
 		switch {
 		case lane.booked == 0:
 			return GotBooked{EnteredRefuse}, c.Books.Refuse(ctx, m.posting())
+		case m.isReturn():
+			return c.tellCredited(ctx, l, payer)
 		case lane.returning.IsZero():
-			return GotReturning{}, nil
+			return c.mayReturn(m)
 		}
 		return c.awaitReturn(ctx, l, m)
 	case "", StatusReceived, StatusChecked, StatusNegotiating, StatusAgreed, StatusValidating, StatusApproved,
@@ -119,7 +120,24 @@ func (c *Connect) nextBooking(ctx context.Context, l *live, m *Incoming) (Input,
 	return nil, nil //nolint:nilnil // nothing is needed
 }
 
+func (c *Connect) tellCredited(ctx context.Context, l *live, payer cypherlink.ParticipantID) (Input, error) {
+	credit := &Credit{UETR: l.uetr}
+	_, err := c.Peers.Call(ctx, payer, KindCredit, credit.Encode())
+	return GotCredited{}, err
+}
+
 var errReturning = errors.New("the payment that brings it back is under way")
+
+// returnPause is how long after a payment that did not bring the money back another one is tried.
+const returnPause = time.Minute
+
+// mayReturn lets a payment that brings the money back begin, if there is a way for it.
+func (c *Connect) mayReturn(m *Incoming) (Input, error) {
+	if c.channelWith(m.announced.Payer, m.announced.Setup.Asset) == nil {
+		return nil, fmt.Errorf("%w: there is no open channel", errReturning)
+	}
+	return GotReturning{}, nil
+}
 
 // awaitReturn tells the debtor's bank which payment brings the money back, and looks how that stands.
 func (c *Connect) awaitReturn(ctx context.Context, l *live, m *Incoming) (Input, error) {
@@ -136,6 +154,10 @@ func (c *Connect) awaitReturn(ctx context.Context, l *live, m *Incoming) (Input,
 		return nil, err
 	case back.Status == StatusCompleted:
 		return GotReturned{}, nil
+	case slices.Contains([]Status{StatusRejected, StatusExpired, StatusAborted}, back.Status) &&
+		time.Since(back.Updated) >= returnPause:
+		l.told = false
+		return c.mayReturn(m)
 	}
 	return nil, fmt.Errorf("%w: %s is %s", errReturning, m.lane.returning, back.Status)
 }
@@ -173,6 +195,29 @@ func (c *Connect) beginReturn(ctx context.Context, m *Incoming, in GotReturning)
 	return m, nil
 }
 
+// broughtBack looks whether the payment that the creditor's bank has named has brought the money back.
+func (c *Connect) broughtBack(ctx context.Context, t AwaitReturn) ([]Input, error) {
+	log, err := c.logOf(ctx, t.By)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", errReturning, err) //nolint:errorlint // it may come yet
+	}
+	if _, incoming := log[0].Fact.(Announced); !incoming {
+		return nil, fmt.Errorf("%w: payment %s is this bank's own", errReturning, t.By)
+	}
+	m, err := NewIncoming(c.Bank, log)
+	if err != nil {
+		return nil, err
+	}
+	setup := m.announced.Setup
+	switch {
+	case setup.Returns != t.Of || m.announced.Payer != t.From || (t.Money != Money{setup.Asset, setup.Amount}):
+		return nil, fmt.Errorf("%w: payment %s brings back something else", errReturning, t.By)
+	case !m.status.credited():
+		return nil, nil
+	}
+	return []Input{GotReturned{}}, nil
+}
+
 // credited takes the creditor's bank's word on an outgoing payment. As long as that is not booked here
 // it is to come again.
 func (c *Connect) credited(ctx context.Context, from cypherlink.ParticipantID, body []byte) error {
@@ -196,7 +241,7 @@ func (c *Connect) credited(ctx context.Context, from cypherlink.ParticipantID, b
 		return refuse(CodeParty, "AGNT", "the payment is to another bank", nil)
 	case o.Over() || o.status == StatusReturnPending && o.lane.returning == credit.Returns:
 		return nil
-	case o.status != StatusPosted:
+	case o.status != StatusPosted && (o.status != StatusReturnPending || credit.Returns.IsZero()):
 		return refuse(CodeUnready, "ED06", "the payment is not booked here yet", nil)
 	}
 	c.mu.Lock()

@@ -139,7 +139,10 @@ func (o *Outgoing) task(q Question) Task {
 	case QuestionBook:
 		return Book{o.entry(), o.posting()}
 	case QuestionReturn:
-		return AwaitReturn{o.lane.returning}
+		return AwaitReturn{
+			By: o.lane.returning, Of: o.instructed.Instruction.UETR, From: o.route.Payee,
+			Money: Money{o.route.Source, o.route.Amount},
+		}
 	case QuestionLookUp, questionLast:
 	}
 	leg := uint8(q - QuestionLookUp)

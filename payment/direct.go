@@ -198,8 +198,8 @@ func (o *Outgoing) overChannel(in Input) []Fact {
 		if o.status == StatusPosted {
 			return []Fact{Credited(in)}
 		}
-	case GotReturning:
-		if o.status == StatusPosted {
+	case GotReturning: // another one, if the first has failed
+		if o.status == StatusPosted || o.status == StatusReturnPending && o.lane.returning != in.By {
 			return []Fact{Returning(in)}
 		}
 	case GotReturned:

@@ -49,11 +49,11 @@ func (m *Incoming) overChannel(in Input) []Fact {
 			return []Fact{Booked(in)}
 		}
 	case GotCredited:
-		if m.status == StatusPosted {
+		if m.status == StatusPosted || m.status == StatusReturnPending && m.isReturn() {
 			return []Fact{Credited(in)}
 		}
 	case GotReturning:
-		if m.lane.booked == EnteredRefuse && m.lane.returning.IsZero() {
+		if m.lane.booked == EnteredRefuse && m.lane.returning != in.By {
 			return []Fact{Returning(in)}
 		}
 	case GotReturned:
@@ -64,6 +64,10 @@ func (m *Incoming) overChannel(in Input) []Fact {
 	}
 	return nil
 }
+
+// isReturn tells whether the payment brings another one's money back. If the account does not take that
+// either, it stays with this bank, whose customer it is owed to: it does not go back again.
+func (m *incoming) isReturn() bool { return !m.announced.Setup.Returns.IsZero() }
 
 // arrived tells whether the money is here and not posted yet.
 func (m *incoming) arrived() bool {

@@ -19,7 +19,7 @@ func TestStatusesHaveOneISOStatus(t *testing.T) {
 	all := []Status{
 		StatusReceived, StatusChecked, StatusNegotiating, StatusAgreed, StatusValidating,
 		StatusApproved, StatusReserved, StatusSigned1, StatusInDoubt, StatusSigned2, StatusSettled, StatusPosted,
-		StatusRejected, StatusExpired, StatusCompleted, StatusAborted, StatusReturnPending, StatusReturned,
+		StatusRejected, StatusExpired, StatusAborted, StatusReturnPending, StatusCompleted, StatusReturned,
 	}
 	for i, s := range all {
 		if !s.ISO().Known() {

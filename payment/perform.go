@@ -87,11 +87,7 @@ func (c *Connect) try(ctx context.Context, t Task) ([]Input, error) {
 	case Book:
 		return []Input{GotBooked{t.Entry}}, c.enterBooks(ctx, t)
 	case AwaitReturn:
-		p, err := c.Payment(ctx, t.By)
-		if err != nil || !p.Status.credited() {
-			return nil, err
-		}
-		return []Input{GotReturned{}}, nil
+		return c.broughtBack(ctx, t)
 	}
 	return nil, fmt.Errorf("%T: %w", t, errInput)
 }

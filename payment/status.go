@@ -129,8 +129,8 @@ func (s Status) next() []Status {
 		return []Status{StatusCompleted, StatusReturnPending}
 	case StatusExpired: // a payment that was given up arrives all the same, and goes back
 		return []Status{StatusReturnPending}
-	case StatusReturnPending:
-		return []Status{StatusReturned}
+	case StatusReturnPending: // a return that its debtor's account does not take stays with the bank
+		return []Status{StatusReturned, StatusCompleted}
 	case StatusRejected, StatusCompleted, StatusAborted, StatusReturned:
 	}
 	return nil

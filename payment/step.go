@@ -207,8 +207,13 @@ type (
 		Entry   Entered
 		Posting Posting
 	}
-	// AwaitReturn looks whether the payment that brings the money back is done.
-	AwaitReturn struct{ By cypherlink.UETR }
+	// AwaitReturn looks whether the payment that brings the money back is done: it is one that comes
+	// from the paid bank, for the payment Of, with the same money.
+	AwaitReturn struct {
+		By, Of cypherlink.UETR
+		From   cypherlink.ParticipantID
+		Money  Money
+	}
 	// LookUp asks a ledger for the latest receipt of a custody.
 	LookUp struct {
 		Ledger  cypherlink.LedgerID
