@@ -107,7 +107,7 @@ func (c *Connect) nextBooking(ctx context.Context, l *live, m *Incoming) (Input,
 		switch {
 		case lane.booked == 0:
 			return GotBooked{EnteredRefuse}, c.Books.Refuse(ctx, m.posting())
-		case m.isReturn():
+		case m.staysHere():
 			return c.tellCredited(ctx, l, payer)
 		case lane.returning.IsZero():
 			return c.mayReturn(m)
@@ -210,7 +210,8 @@ func (c *Connect) broughtBack(ctx context.Context, t AwaitReturn) ([]Input, erro
 	}
 	setup := m.announced.Setup
 	switch {
-	case setup.Returns != t.Of || m.announced.Payer != t.From || (t.Money != Money{setup.Asset, setup.Amount}):
+	case setup.Returns != t.Of || m.announced.Payer != t.From || setup.Asset != t.Money.Asset ||
+		setup.Amount != t.Money.Amount:
 		return nil, fmt.Errorf("%w: payment %s brings back something else", errReturning, t.By)
 	case !m.status.credited():
 		return nil, nil

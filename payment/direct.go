@@ -37,7 +37,7 @@ func (l *laned) apply(f Fact, now Status) Status {
 		return StatusReserved
 	case Laned:
 		l.last = f
-		if now == StatusExpired { // this bank had given it up
+		if now == StatusExpired || now == StatusAborted { // this bank had given it up
 			return StatusReturnPending
 		}
 		return [...]Status{
@@ -67,8 +67,10 @@ func (l *laned) apply(f Fact, now Status) Status {
 // news tells whether an input of a channel says more than is known.
 func (l *laned) news(in Laned) bool {
 	switch l.last.Stage {
-	case Anchored, Void:
+	case Anchored:
 		return false
+	case Void: // but the payer may write it again
+		return in.Stage == Anchored && in.Update != l.last.Update
 	case Signed, Doubtful, Binding:
 	}
 	return in.Stage > l.last.Stage

@@ -39,8 +39,7 @@ func (m *Incoming) overChannel(in Input) []Fact {
 	}
 	switch in := in.(type) {
 	case InLane:
-		late := m.status == StatusExpired && in.Laned.Stage != Anchored
-		if in.pays(m.promised) && in.Laned.Stage >= Binding && m.lane.news(in.Laned) && !late {
+		if in.pays(m.promised) && m.counts(in.Laned) {
 			return []Fact{in.Laned}
 		}
 	case GotBooked:
@@ -49,7 +48,7 @@ func (m *Incoming) overChannel(in Input) []Fact {
 			return []Fact{Booked(in)}
 		}
 	case GotCredited:
-		if m.status == StatusPosted || m.status == StatusReturnPending && m.isReturn() {
+		if m.status == StatusPosted || m.staysHere() {
 			return []Fact{Credited(in)}
 		}
 	case GotReturning:
@@ -65,9 +64,19 @@ func (m *Incoming) overChannel(in Input) []Fact {
 	return nil
 }
 
-// isReturn tells whether the payment brings another one's money back. If the account does not take that
-// either, it stays with this bank, whose customer it is owed to: it does not go back again.
-func (m *incoming) isReturn() bool { return !m.announced.Setup.Returns.IsZero() }
+// counts tells whether how far the payment has come in the lane is news here. What was given up, or was
+// void, counts again once it is anchored.
+func (m *incoming) counts(at Laned) bool {
+	over := m.status == StatusExpired || m.status == StatusAborted
+	return at.Stage >= Binding && m.lane.news(at) && (!over || at.Stage == Anchored)
+}
+
+// staysHere tells whether the payment brings another one's money back, and the account has not taken that
+// either: it stays with this bank, whose customer it is owed to, and does not go back again.
+func (m *incoming) staysHere() bool {
+	return m.status == StatusReturnPending && m.lane.booked == EnteredRefuse &&
+		!m.announced.Setup.Returns.IsZero()
+}
 
 // arrived tells whether the money is here and not posted yet.
 func (m *incoming) arrived() bool {

@@ -3,6 +3,7 @@ package payment
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -231,6 +232,64 @@ func TestClosedMeanwhile(t *testing.T) {
 		a = w.startBank(w.a)
 		if _, err := a.Receipt(t.Context(), uetr); !errors.Is(err, state.ErrUnknown) { // of this world's feed
 			t.Errorf("the receipt of a payment over a channel that is over: %v", err)
+		}
+	})
+}
+
+// act has a bank submit something to the chain, past its own Connect.
+func (w *channelWorld) act(by *player, a channels.Action) {
+	w.tb.Helper()
+	s := &channels.SignedAction{
+		Network: w.genesis.Network(), Signer: by.id(), Sequence: uint64(time.Now().UnixNano()), Action: a,
+	}
+	var err error
+	if s.Signature, err = by.identity.SignRecorded(s.Frame()); err != nil {
+		w.tb.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := w.chain.HandIn(ctx, state.ChannelAction{Signed: s}, func() (bool, error) { return false, nil }); err != nil &&
+		ctx.Err() == nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// B2, B4: the payer's bank has a generation end in which it has written a payment, while the other one is
+// down, and then writes the same payment again: nobody is credited for what came to nothing, and what
+// comes when nobody expects it any more goes back.
+func TestWrittenAgainAfterVoid(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.setFault(unwritten)
+		uetr := w.pays(a, 1, w.a, w.b, "10.00")
+		pay := channels.Pay{Payment: uetr, Amount: 10_00, Terms: w.promised(b, uetr)}
+		w.stop(w.a)
+		w.chain.halt(true)
+		offer := channels.Offer{Entry: w.writes(w.a, id, channels.Head{}, pay)}
+		if err := w.speaks(w.a, b, id, offer); err != nil {
+			t.Fatal(err)
+		}
+		w.until(b, uetr, StatusSigned2)
+		w.stop(w.b)
+		w.chain.halt(false)
+		ch, _, _ := w.chain.state.Channel(id)
+		side, _ := ch.Side(w.a.id())
+		w.act(w.a, channels.Dispute{Channel: id, Lane: side, Slot: channels.Slot{Seq: math.MaxUint32}})
+		w.eventually("the generation has ended", func() bool {
+			v, err := w.chain.View(id, nil)
+			return err == nil && v.Channel.Lanes[side].Gen == 1
+		})
+		b = w.startBank(w.b)
+		w.until(b, uetr, StatusAborted)
+		w.startBank(w.a)
+		w.eventually("both talk", func() bool { return b.teller(id).shown.Load().Synced })
+		offer = channels.Offer{Entry: w.writes(w.a, id, channels.Head{}, pay)}
+		if err := w.speaks(w.a, b, id, offer); err != nil {
+			t.Fatal(err)
+		}
+		w.until(b, uetr, StatusReturnPending)
+		if got := w.books[w.b.id()].count("credit"); got != 0 {
+			t.Errorf("%d credits", got)
 		}
 	})
 }

@@ -127,11 +127,11 @@ func (s Status) next() []Status {
 		return []Status{StatusPosted, StatusReturnPending}
 	case StatusPosted:
 		return []Status{StatusCompleted, StatusReturnPending}
-	case StatusExpired: // a payment that was given up arrives all the same, and goes back
+	case StatusExpired, StatusAborted: // what was given up, or void, arrives all the same, and goes back
 		return []Status{StatusReturnPending}
 	case StatusReturnPending: // a return that its debtor's account does not take stays with the bank
 		return []Status{StatusReturned, StatusCompleted}
-	case StatusRejected, StatusCompleted, StatusAborted, StatusReturned:
+	case StatusRejected, StatusCompleted, StatusReturned:
 	}
 	return nil
 }
