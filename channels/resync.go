@@ -48,7 +48,10 @@ func (p *Party) compare(m Resync) error {
 	if err := p.comparePeer(m.Certified, m.Written); err != nil {
 		return err
 	}
-	p.synced = true
+	if p.synced && p.now < p.resend+p.s.ResendMS {
+		return nil // what it lacks is under way: asking again does not bring a window of it each time
+	}
+	p.synced, p.resend = true, p.now
 	p.again(m)
 	return nil
 }

@@ -188,7 +188,7 @@ func (c *Connect) talked(from cypherlink.ParticipantID, body []byte) error {
 	case t.peer != from:
 		return refuse(CodeParty, "AGNT", "the channel is of other banks", nil)
 	}
-	return t.heardFrom(talk)
+	return t.heardFrom(talk, len(body))
 }
 
 // Channels are the bank's channels, in the order of their ids.

@@ -17,8 +17,9 @@ import (
 
 // The bounds of a teller.
 const (
-	// heardQueued bounds the messages of the other bank that wait; more are dropped, and come again.
-	heardQueued = 2048
+	// heardQueued bounds the messages of the other bank that wait, in their bytes: some windows of
+	// updates. More are dropped, and come again.
+	heardQueued = 8 << 20
 	// paysPerUpdate bounds the payments of one update, so that what a Validator is told of them
 	// fits in a message.
 	paysPerUpdate = 128
@@ -50,10 +51,9 @@ type teller struct {
 	queue    []*live
 	single   map[cypherlink.UETR]bool
 	pace     anchorPace
-	shares   map[cypherlink.Hash]cosi.Signature // the other bank's, of joint actions under way
-	handing  map[string]bool                    // what is being handed to the chain
-	ordered  ordered                            // by the operator, and not on the chain yet
-	alone    int64                              // when this bank closes alone, in block time
+	handing  map[string]bool // what is being handed to the chain
+	ordered  ordered         // by the operator, and not on the chain yet
+	alone    int64           // when this bank closes alone, in block time
 	wake     time.Time
 	outbound chan []channels.Message
 	drafts   drafting
@@ -65,7 +65,7 @@ type teller struct {
 
 	mu     sync.Mutex
 	inbox  []tellerInput
-	heard  int
+	heard  int // bytes of messages in it
 	signal chan struct{}
 	ended  chan struct{} // closed when run has ended
 }
@@ -101,7 +101,7 @@ func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, err
 		connect: c, id: ch.ID, own: own, peer: ch.Banks[own.Other()], banks: ch.Banks, asset: ch.Asset,
 		stream: channelStream(ch.ID), log: c.Log.With(slog.String("channel", ch.ID.String())), view: *v,
 		payments: map[cypherlink.UETR]*live{}, single: map[cypherlink.UETR]bool{},
-		shares: map[cypherlink.Hash]cosi.Signature{}, handing: map[string]bool{},
+		handing:  map[string]bool{},
 		outbound: make(chan []channels.Message, 64), drafts: drafting{signal: make(chan struct{}, 1)},
 		signal: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
@@ -143,19 +143,23 @@ func channelStream(id channels.ID) string { return "channel/" + id.String() }
 // tell leaves an input, without waiting.
 func (t *teller) tell(in tellerInput) {
 	t.mu.Lock()
-	if in.message != nil {
-		if t.heard >= heardQueued {
-			t.mu.Unlock()
-			return // it comes again
-		}
-		t.heard++
-	}
 	t.inbox = append(t.inbox, in)
 	t.mu.Unlock()
 	select {
 	case t.signal <- struct{}{}:
 	default:
 	}
+}
+
+// room reserves the bytes of what the other bank says; false if too much of it waits.
+func (t *teller) room(bytes int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.heard+bytes > heardQueued {
+		return false
+	}
+	t.heard += bytes
+	return true
 }
 
 func (t *teller) take() []tellerInput {
@@ -272,7 +276,7 @@ func (t *teller) hear(n *turn, in tellerInput) {
 			slog.Any("slot", r.Slot), slog.String("says", r.Text))
 	}
 	if in.share != nil {
-		t.shares[jointHash(in.message)] = *in.share
+		n.shares[jointHash(in.message)] = *in.share
 	}
 	err := t.do(n, func(now int64) (channels.Effects, error) { return t.party.Hear(now, in.message) })
 	if err != nil {

@@ -194,14 +194,13 @@ func effective(v *channels.View, a channels.Action, own channels.Side) bool {
 
 // together has the Validators sign what both banks have signed, and hands it in. An anchor only its
 // proposer hands in; everything else both banks do.
-func (t *teller) together(ctx context.Context, j *channels.Joint) {
+func (t *teller) together(ctx context.Context, j *channels.Joint, shares map[cypherlink.Hash]cosi.Signature) {
 	name := nameOfJoint(j)
-	peers, ok := t.shares[name]
+	peers, ok := shares[name]
 	if !ok {
 		t.log.ErrorContext(ctx, "the other bank has not signed", slog.Uint64("counter", j.Counter))
 		return
 	}
-	delete(t.shares, name)
 	if _, anchor := j.Do.(channels.Record); anchor && j.Proposer != t.own {
 		return
 	}

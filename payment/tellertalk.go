@@ -157,9 +157,12 @@ func (t *teller) call(ctx context.Context, all []channels.Message) {
 	}
 }
 
-// heardFrom takes a talk of the other bank. Shares on joint actions are verified here, off the
-// teller's goroutine.
-func (t *teller) heardFrom(talk *LaneTalk) error {
+// heardFrom takes a talk of the other bank, of so many bytes, if there is room for it. Shares on joint
+// actions are verified here, off the teller's goroutine.
+func (t *teller) heardFrom(talk *LaneTalk, bytes int) error {
+	if !t.room(bytes) {
+		return refuse(CodeUnready, "ED06", "this bank has not taken yet what was said before", nil)
+	}
 	for _, m := range talk.Messages {
 		in := tellerInput{message: m}
 		switch m := m.(type) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/internal/store"
 )
 
@@ -23,6 +24,7 @@ type turn struct {
 	gone     map[cypherlink.Hash]bool // drafts that are given up, of this turn or before
 	submit   []channels.Action
 	together []channels.Joint
+	shares   map[cypherlink.Hash]cosi.Signature // the other bank's, of joint actions that were heard
 	replies  []func()
 	// refused is the Validators' word that was heard in this turn, if any.
 	refused *consultation
@@ -42,7 +44,7 @@ type arriving struct {
 
 func (t *teller) begin() *turn {
 	t.wake = time.Now().Add(freshness)
-	return &turn{gone: map[cypherlink.Hash]bool{}}
+	return &turn{gone: map[cypherlink.Hash]bool{}, shares: map[cypherlink.Hash]cosi.Signature{}}
 }
 
 func (n *turn) reply(to chan error, err error) {
@@ -174,7 +176,7 @@ func (t *teller) end(ctx context.Context, n *turn) error {
 		t.submit(ctx, a)
 	}
 	for i := range n.together {
-		t.together(ctx, &n.together[i])
+		t.together(ctx, &n.together[i], n.shares)
 	}
 	for _, reply := range n.replies {
 		reply()
