@@ -44,17 +44,7 @@ func (c *Connect) arrived(m *Incoming) {
 	if c.Changed != nil {
 		c.Changed(m.payment())
 	}
-	uetr := m.announced.Setup.UETR
-	c.mu.Lock()
-	l := c.byUETR[uetr]
-	c.mu.Unlock()
-	if l == nil { // it had been given up
-		l = newLive(uetr)
-		l.first.WakeAt = time.Now()
-		c.start(l)
-		return
-	}
-	l.tell(note{inputs: []Input{Tick{}}})
+	c.reach(m.announced.Setup.UETR, note{inputs: []Input{Tick{}}}, time.Now())
 }
 
 // book does what an incoming payment over a channel needs until nothing more can be done now: again is

@@ -90,6 +90,7 @@ type Connect struct {
 	byUETR    map[cypherlink.UETR]*live
 	tellers   map[channels.ID]*teller
 	apart     map[channels.ID]*Channel // those without a teller: wanted, or over
+	opening   map[channels.ID]bool     // those that are being opened
 	fatal     chan error
 
 	// session is this start's number, by its time: a store that was restored would count again from
@@ -118,7 +119,7 @@ func NewConnect(o Options) (*Connect, error) {
 		started: make(chan struct{}), byTerms: map[cypherlink.Hash]*live{},
 		byCustody: map[ledger.CustodyID]*live{},
 		byUETR:    map[cypherlink.UETR]*live{}, tellers: map[channels.ID]*teller{},
-		apart: map[channels.ID]*Channel{},
+		apart: map[channels.ID]*Channel{}, opening: map[channels.ID]bool{},
 	}
 	c.session = uint64(time.Now().UnixNano())
 	c.actions.Store(c.session)
@@ -297,15 +298,22 @@ func (c *Connect) enlist(l *live, hash cypherlink.Hash, custodies ...ledger.Cust
 	}
 }
 
-// dismiss forgets a payment whose goroutine ends.
+// dismiss forgets a payment whose goroutine ends. An incoming one of which something was heard meanwhile,
+// such as that it has arrived all the same, gets another.
 func (c *Connect) dismiss(l *live) {
-	l.close()
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	left := l.close()
 	delete(c.byUETR, l.uetr)
 	delete(c.byTerms, l.terms)
 	for _, id := range l.custodies {
 		delete(c.byCustody, id)
+	}
+	c.mu.Unlock()
+	for _, n := range left {
+		n.end()
+	}
+	if len(left) > 0 && l.machine == nil {
+		c.reach(l.uetr, note{inputs: []Input{Tick{}}}, time.Now())
 	}
 }
 

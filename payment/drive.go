@@ -89,14 +89,12 @@ func (l *live) take() []note {
 	return notes
 }
 
-// close ends the payment's life here: no note is taken any more.
-func (l *live) close() {
+// close ends the payment's life here: no note is taken any more. It gives those that nobody has taken.
+func (l *live) close() []note {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	for _, n := range l.take() {
-		n.end()
-	}
+	return l.take()
 }
 
 // wait gives the notes that come before the time at, none at that time; ok is false at the end

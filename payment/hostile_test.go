@@ -293,3 +293,98 @@ func TestWrittenAgainAfterVoid(t *testing.T) {
 		}
 	})
 }
+
+// A payment that was given up and of which something is heard in the moment in which its goroutine ends
+// gets another one: what has arrived is booked.
+func TestHeardWhileDismissed(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		w.opened(a, b)
+		of := func(u cypherlink.UETR) *live {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.byUETR[u]
+		}
+		l := newLive(cypherlink.UETR{1})
+		b.know(l)
+		b.reach(l.uetr, note{inputs: []Input{Tick{}}}, time.Now())
+		b.dismiss(l)
+		if now := of(l.uetr); now == nil || now == l {
+			t.Error("what was heard is lost")
+		}
+		l = newLive(cypherlink.UETR{2})
+		b.know(l)
+		b.dismiss(l)
+		if of(l.uetr) != nil {
+			t.Error("a payment of which nothing was heard is taken up again")
+		}
+	})
+}
+
+// Validators that are not so far as the bank refuse nothing: the payment waits for them.
+func TestValidatorsBehind(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		w.opened(a, b)
+		behind := time.Now().Add(5 * time.Second)
+		w.setFault(func(c call) ([]byte, error) {
+			if c.kind == KindEndorse && time.Now().Before(behind) {
+				return nil, unwarranted("ED06", "the channel is not known here", nil)
+			}
+			return c.serve()
+		})
+		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
+	})
+}
+
+// An opening outlives an other bank, and Validators, that are not ready yet; one that is refused may be
+// wanted again; and two banks that open at once open one channel.
+func TestOpenings(t *testing.T) {
+	t.Run("not ready yet", func(t *testing.T) {
+		playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+			ready := time.Now().Add(5 * time.Second)
+			w.setFault(func(c call) ([]byte, error) {
+				if c.kind == KindJoin && time.Now().Before(ready) {
+					return nil, refuse(CodeUnready, "ED06", "not yet", nil)
+				}
+				return c.serve()
+			})
+			w.opened(a, b)
+		})
+	})
+	t.Run("wanted again", func(t *testing.T) {
+		playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+			w.setFault(func(c call) ([]byte, error) {
+				if c.kind == KindJoin {
+					return nil, refuse(channels.T0.Code(), "NARR", "on other conditions", nil)
+				}
+				return c.serve()
+			})
+			want := Opening{Peer: w.b.id(), Asset: assetDCEP()}
+			id, _, err := a.Open(t.Context(), want, []byte("first"), "first")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.eventually("it is refused", func() bool {
+				ch, err := a.Channel(t.Context(), id)
+				return err == nil && len(ch.Alerts) > 0
+			})
+			time.Sleep(time.Second)
+			w.setFault(nil)
+			if again := w.opened(a, b); again != id {
+				t.Errorf("channel %s, then %s", id, again)
+			}
+		})
+	})
+	t.Run("both at once", func(t *testing.T) {
+		playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+			if _, _, err := b.Open(
+				t.Context(), Opening{Peer: w.a.id(), Asset: assetDCEP()}, []byte("open"), "open-1"); err != nil {
+				t.Fatal(err)
+			}
+			w.opened(a, b)
+			all, err := a.Channels(t.Context())
+			if err != nil || len(all) != 1 || w.chain.seen["channels.Open"] != 1 {
+				t.Errorf("%d channels, %v, of %v", len(all), err, w.chain.seen)
+			}
+		})
+	})
+}

@@ -37,7 +37,7 @@ func (c *Connect) Open(
 	if key, err = checkKey("open/", key); err != nil {
 		return id, false, err
 	}
-	j, err := c.opening(&o)
+	j, err := c.openingOf(&o)
 	if err != nil {
 		return id, false, err
 	}
@@ -122,42 +122,46 @@ func (c *Connect) wanted(ctx context.Context) error {
 // maxOpenings bounds the openings that a start takes up.
 const maxOpenings = 4096
 
-// pursue has a channel opened, and tries again until the chain shows it or somebody refuses.
+// tooLate is the reason of what was refused for the time that it took, or for another view of the time.
+const tooLate = "TM01"
+
+// pursue has a channel opened, and tries again until the chain shows it or somebody refuses for good.
+// Who wants it again then has it tried again.
 func (c *Connect) pursue(id channels.ID, o Opening) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ctx := c.running
-	if ctx == nil || ctx.Err() != nil || c.apart[id] != nil {
+	if ctx == nil || ctx.Err() != nil || c.opening[id] {
 		return
 	}
-	c.apart[id] = c.notYet(id, &o, "")
+	c.opening[id], c.apart[id] = true, c.unopened(id, &o, "")
 	c.tasks.Go(func() {
+		defer func() {
+			c.mu.Lock()
+			delete(c.opening, id)
+			c.mu.Unlock()
+		}()
 		for ctx.Err() == nil {
 			err := c.openChannel(ctx, id, &o)
 			if err == nil {
 				break
 			}
-			_, refused := errors.AsType[*cypherlink.Error](err)
+			refusal, refused := errors.AsType[*cypherlink.Error](err)
 			c.Log.WarnContext(ctx, "a channel is not open yet", slog.String("channel", id.String()),
 				slog.String("cause", err.Error()))
 			c.mu.Lock()
-			c.apart[id] = c.notYet(id, &o, err.Error())
+			c.apart[id] = c.unopened(id, &o, err.Error())
 			c.mu.Unlock()
-			if refused {
+			if refused && refusal.Reason != notYet && refusal.Reason != tooLate {
 				return
 			}
-			pause := time.NewTimer(c.Bank.Patience.Resend)
-			select {
-			case <-ctx.Done():
-			case <-pause.C:
-			}
-			pause.Stop()
+			pause(ctx, c.Bank.Patience.Resend)
 		}
 	})
 }
 
-// notYet is a channel of which the chain shows nothing.
-func (c *Connect) notYet(id channels.ID, o *Opening, alert string) *Channel {
+// unopened is a channel of which the chain shows nothing.
+func (c *Connect) unopened(id channels.ID, o *Opening, alert string) *Channel {
 	shown := &Channel{}
 	shown.ID, shown.Asset, shown.Limits = id, o.Asset, c.Bank.Lanes.Limits
 	shown.Banks = channels.InOrder([2]cypherlink.ParticipantID{c.Bank.ID, o.Peer})
@@ -168,8 +172,8 @@ func (c *Connect) notYet(id channels.ID, o *Opening, alert string) *Channel {
 	return shown
 }
 
-// opening is the joint action that opens the next channel with a bank.
-func (c *Connect) opening(o *Opening) (*channels.Joint, error) {
+// openingOf is the joint action that opens the next channel with a bank.
+func (c *Connect) openingOf(o *Opening) (*channels.Joint, error) {
 	peer, ok := c.Chain.Registry().Participant(o.Peer)
 	switch {
 	case !ok || peer.Role != chain.RoleBank || o.Peer == c.Bank.ID:
@@ -215,7 +219,7 @@ func (c *Connect) openChannel(ctx context.Context, id channels.ID, o *Opening) e
 	if ok, err := exists(); ok || err != nil {
 		return err
 	}
-	j, err := c.opening(o)
+	j, err := c.openingOf(o)
 	if err != nil {
 		return err
 	}
@@ -290,7 +294,7 @@ func (c *Connect) agreeToOpen(
 	if !ok {
 		return nil, refuse(channels.T0.Code(), "FF01", "T0: the joint action opens no channel", nil)
 	}
-	want, err := c.opening(&Opening{Peer: from, Asset: open.Asset})
+	want, err := c.openingOf(&Opening{Peer: from, Asset: open.Asset})
 	if err != nil {
 		return nil, err
 	}

@@ -249,17 +249,21 @@ func (c *Connect) incoming(
 }
 
 // rouse tells the goroutine of an incoming payment when to look at it again, or gives it one.
-func (c *Connect) rouse(uetr cypherlink.UETR, wake time.Time) {
+func (c *Connect) rouse(uetr cypherlink.UETR, wake time.Time) { c.reach(uetr, note{wake: &wake}, wake) }
+
+// reach leaves a note for an incoming payment, or gives it a goroutine that wakes at that time.
+func (c *Connect) reach(uetr cypherlink.UETR, n note, wake time.Time) {
 	c.mu.Lock()
 	l := c.byUETR[uetr]
+	if l != nil {
+		l.tell(n) // before it can be dismissed
+	}
 	c.mu.Unlock()
 	if l == nil {
 		l = newLive(uetr)
 		l.first.WakeAt = wake
 		c.start(l)
-		return
 	}
-	l.tell(note{wake: &wake})
 }
 
 // attend is the goroutine of an incoming payment: it tells it the time, and what its machine on

@@ -142,7 +142,8 @@ func (t *teller) endorse(ctx context.Context, d *draft) (*consultation, error) {
 		}
 		if a.err != nil {
 			causes = append(causes, fmt.Errorf("validator %s: %w", v.ID, a.err))
-			if refusal, ok := errors.AsType[*cypherlink.Error](a.err); ok {
+			refusal, refused := errors.AsType[*cypherlink.Error](a.err)
+			if refused && refusal.Reason != notYet {
 				said.refusal = refusal
 			}
 			continue
@@ -158,12 +159,15 @@ func (t *teller) endorse(ctx context.Context, d *draft) (*consultation, error) {
 	return said, errors.Join(causes...)
 }
 
+// notYet is the reason with which a Validator, or a bank, refuses what it may grant later.
+const notYet = "ED06"
+
 // ask asks one Validator, and again where it is not reached, or not so far as this bank.
 func (t *teller) ask(ctx context.Context, who cypherlink.ParticipantID, request []byte) ([]byte, error) {
 	for {
 		raw, err := t.connect.Peers.Call(ctx, who, KindEndorse, request)
 		refusal, refused := errors.AsType[*cypherlink.Error](err)
-		if err == nil || refused && refusal.Reason != "ED06" {
+		if err == nil || refused && refusal.Reason != notYet {
 			return raw, err
 		}
 		if pause(ctx, t.connect.Bank.Lanes.Resend); ctx.Err() != nil {
