@@ -16,6 +16,8 @@ import (
 // benchCommand measures.
 type benchCommand struct {
 	Payments benchPayments `cmd:"" help:"Payments per second over channels, through REST, and where the CPU goes."`
+	Channels benchChannels `cmd:"" help:"Updates per second of one lane, and memory per channel and payment."`
+	Tap      benchTap      `cmd:"" help:"How long a final event takes to a reader of the regulator's tap."`
 }
 
 // inFolder does something in a folder for temporary files, which also takes the logs.

@@ -15,7 +15,7 @@ import (
 
 // shape is a report without its figures, and without how wide its columns are.
 func shape(report string) string {
-	report = regexp.MustCompile(`[0-9]+(\.[0-9]+)?( µs)?`).ReplaceAllString(report, "#")
+	report = regexp.MustCompile(`-?[0-9]+(\.[0-9]+)?`).ReplaceAllString(report, "#")
 	report = regexp.MustCompile(` +`).ReplaceAllString(report, " ")
 	return strings.ReplaceAll(report, " \n", "\n")
 }
@@ -67,12 +67,60 @@ where the CPU goes ms per payment share
 	}
 }
 
+func TestBenchChannels(t *testing.T) {
+	got := measured(t, 9, "channels", "--updates", "300", "--payments-per-update", "2", "--channels", "8", "--open", "8")
+	const want = `One lane of two banks with their stores
+
+updates payments in each updates/s payments/s
+# # # #
+
+memory how many KiB each
+a Party of an idle channel, restored # #
+a payment that waits in a channel, both banks # #
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestBenchTap(t *testing.T) {
+	got := measured(t, 4, "tap", "--records", "3")
+	const want = `From a block's being final at a member to a tap's reader, all parts in one process
+
+events p# ms p# ms
+# # #
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A reader notes records alone, and what is none ends it.
+func TestSight(t *testing.T) {
+	records := make(chan sighting, 2)
+	stream := "retry: 1000\n\nevent: head\ndata: {\"height\": 6}\n\nid: 1\nevent: record\ndata: {\"height\": 7}\n\n"
+	if err := sight(t.Context(), strings.NewReader(stream), records); err == nil {
+		t.Error("a stream that ended is none")
+	}
+	if s := <-records; s.height != 7 || len(records) != 0 {
+		t.Errorf("%+v and %d more", s, len(records))
+	}
+	if err := sight(t.Context(), strings.NewReader("event: record\ndata: 7\n"), records); err == nil {
+		t.Error("7 is no record")
+	}
+}
+
 func TestBenchRefuses(t *testing.T) {
 	for _, args := range [][]string{
 		{"payments", "--banks", "1"},
 		{"payments", "--banks", "11"},
 		{"payments", "--payments", "0"},
 		{"payments", "--in-flight", "0"},
+		{"channels", "--updates", "0"},
+		{"channels", "--channels", "0"},
+		{"channels", "--payments-per-update", "257"},
+		{"channels", "--open", "0"},
+		{"tap", "--records", "0"},
 	} {
 		if code := run(t.Context(), append([]string{"bench"}, args...), io.Discard, io.Discard); code != exitRefused {
 			t.Errorf("%v: exit code %d", args, code)

@@ -38,24 +38,11 @@ func (c *benchPayments) Run(s *session) error {
 }
 
 func (c *benchPayments) run(s *session, dir string, logs io.Writer) (err error) {
-	t := &traffic{waiting: map[cypherlink.UETR]chan payment.Status{}}
-	further := furtherBanks(c.Banks - 2)
-	net := filepath.Join(dir, "net")
-	if t.stage, err = raise(s, net, logs, t.watch, further...); err != nil {
+	t := newTraffic(over)
+	if err := t.raise(s, filepath.Join(dir, "net"), logs, t.watch, furtherBanks(c.Banks-2)...); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.stage.stopAll()) }()
-	who := []actor{actorA(), actorB()}
-	for _, b := range further {
-		who = append(who, b.actor)
-	}
-	if t.banks, err = restBanks(net, who...); err != nil {
-		return err
-	}
-	defer t.banks[0].http.CloseIdleConnections()
-	if err := t.open(s); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, t.close()) }()
 	// The first payment in each direction of a channel is not counted.
 	if _, err := t.pay(s, 2*len(t.pairs), min(c.InFlight, 2*len(t.pairs)), func() {}); err != nil {
 		return err
@@ -79,9 +66,15 @@ func (c *benchPayments) run(s *session, dir string, logs io.Writer) (err error) 
 
 // traffic is payments over the channels of a network.
 type traffic struct {
-	stage *stage
-	banks []*restBank
-	pairs [][2]int // of banks that have a channel
+	stage    *stage
+	banks    []*restBank
+	pairs    [][2]int // of banks that have a channel
+	channels []string // of the pairs
+	// ended tells which statuses end the wait for a payment, and want is the one that it is to have then.
+	ended func(payment.Status) bool
+	want  payment.Status
+	// oneWay: only the first bank of each pair pays.
+	oneWay bool
 
 	mu      sync.Mutex
 	waiting map[cypherlink.UETR]chan payment.Status
@@ -105,11 +98,42 @@ type stay struct {
 	lasted time.Duration
 }
 
-// watch has the banks tell when a payment that they have made is over.
+func newTraffic(ended func(payment.Status) bool) *traffic {
+	return &traffic{
+		ended: ended, want: payment.StatusCompleted, waiting: map[cypherlink.UETR]chan payment.Status{},
+	}
+}
+
+// raise starts a network in a folder, and has every pair of its banks open a channel.
+func (t *traffic) raise(
+	ctx context.Context, dir string, logs io.Writer, through func(folder string) lens, further ...bank,
+) (err error) {
+	if t.stage, err = raise(ctx, dir, logs, through, further...); err != nil {
+		return err
+	}
+	who := []actor{actorA(), actorB()}
+	for _, b := range further {
+		who = append(who, b.actor)
+	}
+	if t.banks, err = restBanks(dir, who...); err == nil {
+		err = t.open(ctx)
+	}
+	if err != nil {
+		err = errors.Join(err, t.stage.stopAll())
+	}
+	return err
+}
+
+func (t *traffic) close() error {
+	t.banks[0].http.CloseIdleConnections()
+	return t.stage.stopAll()
+}
+
+// watch has the banks tell when a payment that they have made is where it is waited for.
 func (t *traffic) watch(string) lens {
 	l := bare()
 	l.told = func(p *payment.Payment) {
-		if p.Direction != payment.Out || !over(p.Status) {
+		if p.Direction != payment.Out || !t.ended(p.Status) {
 			return
 		}
 		t.mu.Lock()
@@ -146,6 +170,7 @@ func (t *traffic) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		t.channels = append(t.channels, id)
 		if err := errors.Join(a.fund(ctx, id, share), b.fund(ctx, id, share)); err != nil {
 			return err
 		}
@@ -154,7 +179,7 @@ func (t *traffic) open(ctx context.Context) error {
 }
 
 // pay makes so many payments, so many at a time, over all channels in turn and in both directions, and
-// waits until each is completed: settled, and booked by both banks. step is called after each.
+// waits for each: until it is completed, if nothing else is wanted. step is called after each.
 func (t *traffic) pay(ctx context.Context, payments, inFlight int, step func()) ([]paidOne, error) {
 	all := make([]paidOne, payments)
 	var next atomic.Int64
@@ -175,7 +200,7 @@ func (t *traffic) pay(ctx context.Context, payments, inFlight int, step func()) 
 
 func (t *traffic) payOne(ctx context.Context, n int, p *paidOne) (err error) {
 	pair := t.pairs[n%len(t.pairs)]
-	if n/len(t.pairs)%2 == 1 {
+	if n/len(t.pairs)%2 == 1 && !t.oneWay {
 		pair[0], pair[1] = pair[1], pair[0]
 	}
 	if p.uetr, err = newUETR(); err != nil {
@@ -198,7 +223,7 @@ func (t *traffic) payOne(ctx context.Context, n int, p *paidOne) (err error) {
 	}
 	select {
 	case status := <-ended:
-		if status != payment.StatusCompleted {
+		if status != t.want {
 			return fmt.Errorf("%s is %s", p.uetr, status)
 		}
 		return nil
