@@ -216,6 +216,17 @@ func (c *Connect) credited(ctx context.Context, from cypherlink.ParticipantID, b
 	if err != nil {
 		return malformed(err)
 	}
+	c.mu.Lock()
+	l := c.byUETR[credit.UETR]
+	c.mu.Unlock()
+	if l != nil && l.creditor == from { // it asks until the payment is booked
+		switch status := l.shown.Load().Status; {
+		case status == StatusPosted:
+			return l.credit(ctx, credit)
+		case status == StatusSettled, !status.Final():
+			return refuse(CodeUnready, "ED06", "the payment is not booked here yet", nil)
+		}
+	}
 	log, err := c.logOf(ctx, credit.UETR)
 	if err != nil {
 		return err
@@ -232,15 +243,14 @@ func (c *Connect) credited(ctx context.Context, from cypherlink.ParticipantID, b
 		return refuse(CodeParty, "AGNT", "the payment is to another bank", nil)
 	case o.Over() || o.status == StatusReturnPending && o.lane.returning == credit.Returns:
 		return nil
-	case o.status != StatusPosted && (o.status != StatusReturnPending || credit.Returns.IsZero()):
+	case l == nil || o.status != StatusPosted && (o.status != StatusReturnPending || credit.Returns.IsZero()):
 		return refuse(CodeUnready, "ED06", "the payment is not booked here yet", nil)
 	}
-	c.mu.Lock()
-	l := c.byUETR[credit.UETR]
-	c.mu.Unlock()
-	if l == nil {
-		return refuse(CodeUnready, "ED06", "the payment is not taken up here", nil)
-	}
+	return l.credit(ctx, credit)
+}
+
+// credit tells an outgoing payment the creditor's bank's word, and waits until that is durable.
+func (l *live) credit(ctx context.Context, credit *Credit) error {
 	var in Input = GotCredited{}
 	if !credit.Returns.IsZero() {
 		in = GotReturning{credit.Returns}

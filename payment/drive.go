@@ -22,6 +22,8 @@ type live struct {
 	machine  *Outgoing
 	sequence int64
 	first    Effects
+	// creditor is the bank that an outgoing payment over a channel is to, otherwise zero.
+	creditor cypherlink.ParticipantID
 	// told: the debtor's bank knows which payment brings an incoming one back.
 	told bool
 	// waits is why a payment is not written into its channel yet; the channel's teller has it.
@@ -60,6 +62,17 @@ func (n note) end() {
 
 func newLive(uetr cypherlink.UETR) *live {
 	return &live{uetr: uetr, signal: make(chan struct{}, 1)}
+}
+
+// newOutgoingLive is the life of an outgoing payment with so many events.
+func newOutgoingLive(uetr cypherlink.UETR, m *Outgoing, events int) *live {
+	l := newLive(uetr)
+	l.machine, l.sequence = m, int64(events)
+	l.shown.Store(m.payment())
+	if m.direct() {
+		l.creditor = m.route.Payee
+	}
+	return l
 }
 
 // tell leaves a note, without waiting.

@@ -119,20 +119,22 @@ func (c *Connect) restoreOne(tx *store.Tx, stream string) (*live, error) {
 	if len(log) == 0 {
 		return nil, fmt.Errorf("an open payment without a log: %w", ErrEvent)
 	}
-	l := newLive(uetr)
-	l.first.WakeAt = time.Now() // a tick says again what is wanted
+	again := time.Now() // a tick says again what is wanted
 	if _, incoming := log[0].Fact.(Announced); incoming {
 		m, err := NewIncoming(c.Bank, log)
 		if err != nil {
 			return nil, err
 		}
-		l.proof = m.proof
+		l := newLive(uetr)
+		l.first.WakeAt, l.proof = again, m.proof
 		return l, nil
 	}
-	if l.machine, err = NewOutgoing(c.Bank, c.Random, log); err != nil {
+	m, err := NewOutgoing(c.Bank, c.Random, log)
+	if err != nil {
 		return nil, err
 	}
-	l.sequence = int64(len(log))
+	l := newOutgoingLive(uetr, m, len(log))
+	l.first.WakeAt = again
 	if custodies, ok := l.machine.Custodies(); ok && !l.machine.direct() {
 		c.enlist(l, l.machine.drafted.Terms.Hash(), custodies[:]...)
 	}

@@ -98,9 +98,8 @@ func (c *Connect) begin(s *submission, p *Payment) {
 	if s.machine.Over() {
 		return
 	}
-	l := newLive(p.UETR)
-	l.shown.Store(p)
-	l.machine, l.sequence, l.first = s.machine, int64(len(s.effects.Persist)), s.effects
+	l := newOutgoingLive(p.UETR, s.machine, len(s.effects.Persist))
+	l.first = s.effects
 	c.start(l)
 }
 

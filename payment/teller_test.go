@@ -273,3 +273,40 @@ func TestReadyWithItsChannels(t *testing.T) {
 		}
 	})
 }
+
+// Only the creditor's bank can say that a payment is credited, and not before it is booked here.
+func TestWordOfCredit(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		w.opened(a, b)
+		says := func(who *player, uetr cypherlink.UETR) cypherlink.Code {
+			_, err := a.Serve(t.Context(), who.id(), KindCredit, (&Credit{UETR: uetr}).Encode())
+			return cypherlink.ErrorCode(err)
+		}
+		done := w.pays(a, 1, w.a, w.b, "10.00")
+		w.until(a, done, StatusCompleted)
+		w.setFault(func(c call) ([]byte, error) {
+			if c.kind == KindLane {
+				return nil, errDown
+			}
+			return c.serve()
+		})
+		early := w.pays(a, 2, w.a, w.b, "20.00")
+		w.until(a, early, StatusSigned1)
+		for _, tt := range []struct {
+			who  *player
+			uetr cypherlink.UETR
+			want cypherlink.Code
+		}{
+			{w.b, early, CodeUnready},
+			{w.clearing, early, CodeParty},
+			{w.a, early, CodeParty},
+			{w.b, done, ""},
+			{w.clearing, done, CodeParty},
+			{w.b, cypherlink.UETR{1}, CodeUnknown},
+		} {
+			if got := says(tt.who, tt.uetr); got != tt.want {
+				t.Errorf("%s of %s: %s, want %s", tt.who.Name, tt.uetr, got, tt.want)
+			}
+		}
+	})
+}
