@@ -68,7 +68,7 @@ func (o *ChannelOptions) whole() bool {
 
 // Connect is a bank's side of payments as a process: it takes instructions, drives its outgoing
 // payments, and answers the other institutions. Each outgoing payment has one goroutine that
-// owns its machine; an incoming one lives in the store alone and is taken up for each call.
+// owns its machine; an incoming one lives in the store and is taken up for each call.
 type Connect struct {
 	Options
 	payer *connector.Engine[*connector.Payer]
@@ -79,6 +79,9 @@ type Connect struct {
 	calls  chan struct{}
 	// started is closed once Run has taken up what was open.
 	started chan struct{}
+	// recent are incoming payments as the last takeUp of each left them. They belong to the callbacks of
+	// Store.Update.
+	recent map[cypherlink.UETR]recalled
 	// failed: something could not be stored, so Run ends, and no cursor moves any more.
 	failed atomic.Bool
 
@@ -120,6 +123,7 @@ func NewConnect(o Options) (*Connect, error) {
 		byCustody: map[ledger.CustodyID]*live{},
 		byUETR:    map[cypherlink.UETR]*live{}, tellers: map[channels.ID]*teller{},
 		apart: map[channels.ID]*Channel{}, opening: map[channels.ID]bool{},
+		recent: map[cypherlink.UETR]recalled{},
 	}
 	c.session = uint64(time.Now().UnixNano())
 	c.actions.Store(c.session)

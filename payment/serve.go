@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -199,29 +200,77 @@ func (c *Connect) beginPayee(ctx context.Context, uetr cypherlink.UETR, t *terms
 	return err
 }
 
-// takeUp loads an incoming payment, tells it something, and stores what it says.
+// takeUp takes an incoming payment up, tells it something, and stores what it says. Nobody else writes
+// into the log of an incoming payment. Nobody changes the machine that it gives.
 func (c *Connect) takeUp(tx *store.Tx, uetr cypherlink.UETR, in Input) (*Incoming, Effects, error) {
-	log, err := loadLog(&tx.Reader, streamOf(uetr), c.Bank.Genesis)
+	m, events, err := c.recall(tx, uetr)
+	if errors.Is(err, errOwn) {
+		return nil, Effects{Refusal: refuse(CodeUETR, "DU03", errOwn.Error(), nil)}, nil
+	}
 	if err != nil {
 		return nil, Effects{}, err
+	}
+	was := events > 0 && !m.Over()
+	e, err := m.Step(time.Now(), in)
+	if err == nil {
+		err = keep(tx, streamOf(uetr), events, was, m, e)
+	}
+	if err != nil {
+		return nil, Effects{}, err
+	}
+	c.remember(uetr, m, events+len(e.Persist))
+	return m, e, nil
+}
+
+var errOwn = errors.New("the UETR is that of a payment of this bank's own")
+
+// recalled is an incoming payment after so many events of its log.
+type recalled struct {
+	machine *Incoming
+	events  int
+}
+
+// recalledMost bounds the incoming payments whose machines are remembered.
+const recalledMost = 1 << 12
+
+// recall is an incoming payment's machine, and of how many events: as the last takeUp left it, if what that
+// wrote stands, and otherwise by its log; errOwn if it is no incoming payment. It is called within an Update,
+// of which there is one at a time.
+func (c *Connect) recall(tx *store.Tx, uetr cypherlink.UETR) (*Incoming, int, error) {
+	stream := streamOf(uetr)
+	if r, ok := c.recent[uetr]; ok {
+		last, err := tx.Last(stream)
+		if err != nil {
+			return nil, 0, err
+		}
+		if last == int64(r.events) {
+			m := *r.machine
+			return &m, r.events, nil
+		}
+	}
+	log, err := loadLog(&tx.Reader, stream, c.Bank.Genesis)
+	if err != nil {
+		return nil, 0, err
 	}
 	if len(log) > 0 {
 		if _, incoming := log[0].Fact.(Announced); !incoming {
-			return nil, Effects{Refusal: refuse(
-				CodeUETR, "DU03", "the UETR is that of a payment of this bank's own", nil,
-			)}, nil
+			return nil, 0, errOwn
 		}
 	}
 	m, err := NewIncoming(c.Bank, log)
-	if err != nil {
-		return nil, Effects{}, err
+	return m, len(log), err
+}
+
+// remember keeps a machine for the next takeUp, unless it is over. It is called within an Update.
+func (c *Connect) remember(uetr cypherlink.UETR, m *Incoming, events int) {
+	if m.Over() || events == 0 {
+		delete(c.recent, uetr)
+		return
 	}
-	was := len(log) > 0 && !m.Over()
-	e, err := m.Step(time.Now(), in)
-	if err != nil {
-		return nil, Effects{}, err
+	if len(c.recent) >= recalledMost {
+		clear(c.recent) // they are read again
 	}
-	return m, e, keep(tx, streamOf(uetr), len(log), was, m, e)
+	c.recent[uetr] = recalled{m, events}
 }
 
 // incoming takes up one payment in a commit of its own.

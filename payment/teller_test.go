@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/internal/store"
 )
 
 // The second job: terms, verdict, hold, lane update, bound, anchored, both banks' books, and what each
@@ -307,6 +309,62 @@ func TestWordOfCredit(t *testing.T) {
 			if got := says(tt.who, tt.uetr); got != tt.want {
 				t.Errorf("%s of %s: %s, want %s", tt.who.Name, tt.uetr, got, tt.want)
 			}
+		}
+	})
+}
+
+// What a taking up wrote and was rolled back is not remembered; what stands is, and over its end nothing.
+func TestRecall(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.setFault(unwritten)
+		uetr := w.pays(a, 1, w.a, w.b, "10.00")
+		hash := w.promised(b, uetr)
+		in := InLane{
+			Laned: Laned{Stage: Binding, Channel: id, Slot: channels.Slot{Seq: 1}}, Payer: w.a.id(), Terms: hash,
+			Money: Money{assetDCEP(), 10_00},
+		}
+		broken := errors.New("rolled back")
+		err := b.Store.Update(t.Context(), func(tx *store.Tx) error {
+			if _, e, err := b.takeUp(tx, uetr, in); err != nil || len(e.Persist) != 1 {
+				t.Errorf("%+v, %v", e, err)
+			}
+			return broken
+		})
+		if !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		again := func() (events int) {
+			err := b.Store.Update(t.Context(), func(tx *store.Tx) error {
+				_, e, err := b.takeUp(tx, uetr, in)
+				events = len(e.Persist)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return events
+		}
+		if n := again(); n != 1 {
+			t.Errorf("after what was rolled back %d events", n)
+		}
+		if n := again(); n != 0 {
+			t.Errorf("a repetition has %d events", n)
+		}
+		log, err := b.logOf(t.Context(), uetr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := NewIncoming(b.Bank, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.recent[uetr]; got.events != len(log) || !reflect.DeepEqual(got.machine, want) {
+			t.Errorf("remembered after %d events\n%+v\nthe log of %d folds to\n%+v", got.events, got.machine, len(log), want)
+		}
+		b.remember(uetr, &Incoming{bank: b.Bank, incoming: incoming{status: StatusRejected}}, 9)
+		if _, ok := b.recent[uetr]; ok {
+			t.Error("what is over is remembered")
 		}
 	})
 }

@@ -66,6 +66,19 @@ func (r *Reader) Load(stream string, after int64) ([]Event, error) {
 	return events, nil
 }
 
+// Last is the sequence of the last event of a stream: 0 for one that does not exist.
+func (r *Reader) Last(stream string) (int64, error) {
+	if err := named(stream); err != nil {
+		return 0, fmt.Errorf("last: %w", err)
+	}
+	var last int64
+	err := r.QueryRow("SELECT COALESCE(MAX(sequence), 0) FROM events WHERE stream = $1", stream).Scan(&last)
+	if err != nil {
+		return 0, fmt.Errorf("last of %s: %w", stream, err)
+	}
+	return last, nil
+}
+
 // Streams lists streams whose names begin with prefix and follow after, in the order of
 // their bytes, at most limit (at most 10,000). "" stands for any prefix and for the
 // beginning.

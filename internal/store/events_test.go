@@ -26,7 +26,11 @@ func wantStream(t testing.TB, r *store.Reader, stream string, after int64, want 
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("stream %s (-want +got):\n%s", stream, diff)
 	}
-	return err
+	last, lastErr := r.Last(stream)
+	if n := len(want); n > 0 && last != want[n-1].Sequence || after == 0 && n == 0 && last != 0 {
+		t.Errorf("stream %s ends at %d", stream, last)
+	}
+	return errors.Join(err, lastErr)
 }
 
 func TestStreams(t *testing.T) {
@@ -130,6 +134,10 @@ func TestNamesArePrintableASCII(t *testing.T) {
 		"kind":   func(tx *store.Tx, name string) error { return tx.Append("s", 0, event(name, "")) },
 		"Load": func(tx *store.Tx, name string) error {
 			_, err := tx.Load(name, 0)
+			return err
+		},
+		"Last": func(tx *store.Tx, name string) error {
+			_, err := tx.Last(name)
 			return err
 		},
 		"Streams": func(tx *store.Tx, name string) error {
