@@ -32,11 +32,16 @@ func (t *Tx) Append(stream string, expected int64, events ...Event) error {
 		}
 	}
 	for i, e := range events {
-		// the condition cannot fail after the first event of the call
-		n, err := t.Exec(`INSERT INTO events (stream, sequence, kind, body)
-			SELECT $1, $2, $3, $4
-			WHERE $2 = 1 + (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE stream = $1)`,
-			stream, expected+int64(i)+1, e.Kind, bytes(e.Body))
+		sequence := expected + int64(i) + 1
+		query, args := insertEvent, []any{stream, sequence, e.Kind, bytes(e.Body)}
+		switch {
+		case i > 0: // the one before is in
+		case sequence == 1:
+			query = insertFirst
+		default:
+			query, args = insertNext, append(args, expected)
+		}
+		n, err := t.Exec(query, args...)
 		if err != nil {
 			return fmt.Errorf("append to %s: %w", stream, err)
 		}
@@ -46,6 +51,16 @@ func (t *Tx) Append(stream string, expected int64, events ...Event) error {
 	}
 	return nil
 }
+
+// How an event is inserted: after one that is there; the first, whose number may be taken; and any other,
+// whose number may be taken, and before which there may be a gap. The breach of the primary key would on
+// PostgreSQL be the end of the transaction.
+const (
+	insertEvent = `INSERT INTO events (stream, sequence, kind, body) VALUES ($1, $2, $3, $4)`
+	insertFirst = insertEvent + ` ON CONFLICT DO NOTHING`
+	insertNext  = `INSERT INTO events (stream, sequence, kind, body) SELECT $1, $2, $3, $4
+		WHERE EXISTS (SELECT 1 FROM events WHERE stream = $1 AND sequence = $5) ON CONFLICT DO NOTHING`
+)
 
 // Load returns the events of a stream that follow sequence after, oldest first; none for a
 // stream that does not exist.
