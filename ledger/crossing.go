@@ -23,6 +23,12 @@ const MaxEvidence = 40 << 10
 // has left for the chain. No custody and no crossing names an account of that number.
 const EscrowNumber = 1<<32 - 1
 
+// ChannelNumber is the number of the account that stands for all that its owner has in its channels.
+// A leg between two accounts of that number moves as a lock in the lane of the first owner to the
+// second, and as nothing else: only a ledger of channels takes a custody of such an account, so that
+// one verdict never makes a custody on the chain and a lock too.
+const ChannelNumber = 1<<32 - 2
+
 // Escrow is the operator's account of that number.
 func Escrow(operator cypherlink.ParticipantID) cypherlink.Account {
 	return cypherlink.Account{Owner: operator, Number: EscrowNumber}
@@ -86,8 +92,8 @@ func (x *Crossing) wellFormed() error {
 		return refuse(CodeMalformed, "the amount is not positive", nil)
 	case x.Expiry <= 0 || x.Expiry > terms.MaxExpiry:
 		return refuse(CodeMalformed, "the expiry is not a time", nil)
-	case x.From == EscrowNumber || x.To == EscrowNumber:
-		return refuse(CodeNotAllowed, "the number is that of escrow accounts", nil)
+	case x.From >= ChannelNumber || x.To >= ChannelNumber:
+		return refuse(CodeNotAllowed, "the number is that of escrow accounts, or of channels", nil)
 	}
 	return nil
 }

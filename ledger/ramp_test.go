@@ -165,6 +165,8 @@ func TestRefusedLeaves(t *testing.T) {
 		{"an account that is not open", func(_ *bridge, x *ledger.Crossing) { x.From = 1 }, ledger.CodeUnknownAccount},
 		{"from an escrow number", func(_ *bridge, x *ledger.Crossing) { x.From = ledger.EscrowNumber }, ledger.CodeNotAllowed},
 		{"to an escrow number", func(_ *bridge, x *ledger.Crossing) { x.To = ledger.EscrowNumber }, ledger.CodeNotAllowed},
+		{"out of channels", func(_ *bridge, x *ledger.Crossing) { x.From = ledger.ChannelNumber }, ledger.CodeNotAllowed},
+		{"into channels", func(_ *bridge, x *ledger.Crossing) { x.To = ledger.ChannelNumber }, ledger.CodeNotAllowed},
 		{"another's account", func(b *bridge, x *ledger.Crossing) { x.Owner = b.Bob.ID }, ledger.CodeNotAllowed},
 		{"the operator's", func(b *bridge, x *ledger.Crossing) { x.Owner = b.Operator.ID }, ledger.CodeNotAllowed},
 	} {

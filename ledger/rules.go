@@ -29,6 +29,8 @@ type Charter struct {
 	Ledger  cypherlink.LedgerID
 	// MinExpiry is the least time, in seconds, that a Prepare must leave before its expiry.
 	MinExpiry int64
+	// Channels says that the ledger is a bank's channels: it alone has accounts of ChannelNumber.
+	Channels bool
 	// Policies holds the assets of this ledger, and the approval that each of them asks for.
 	Policies map[cypherlink.Asset]validator.Policy
 	// Backings holds those of them that cross between an external ledger and the chain.
@@ -232,7 +234,7 @@ func (c *Charter) prepare(
 ) (Custody, error) {
 	leg := p.Subject.Fields
 	want := Custody{ID: CustodyID(p.About(c.Network)), Subject: p.Subject, Packet: p.Packet, State: Prepared}
-	if err := wellFormed(p); err != nil {
+	if err := c.wellFormed(p); err != nil {
 		return Custody{}, err
 	}
 	if signer != leg.Debit.Owner {
@@ -275,7 +277,7 @@ func (c *Charter) prepare(
 }
 
 // wellFormed checks what needs neither book nor keys.
-func wellFormed(p *Prepare) error {
+func (c *Charter) wellFormed(p *Prepare) error {
 	leg := p.Subject.Fields
 	switch {
 	case leg.Amount <= 0:
@@ -286,6 +288,8 @@ func wellFormed(p *Prepare) error {
 		return refuse(CodeMalformed, "debit and credit account are the same", nil)
 	case leg.Debit.Number == EscrowNumber || leg.Credit.Number == EscrowNumber:
 		return refuse(CodeNotAllowed, "what is in escrow moves over the ramp alone", nil)
+	case !c.Channels && (leg.Debit.Number == ChannelNumber || leg.Credit.Number == ChannelNumber):
+		return refuse(CodeNotAllowed, "what is in a channel moves in a lane alone", nil)
 	case p.Subject.Condition == cypherlink.Condition{}:
 		return refuse(CodeMalformed, "the condition is missing", nil)
 	case len(p.Packet) > MaxPacket:

@@ -108,6 +108,24 @@ func (d *desk) balances(t *testing.T, alice, bob cypherlink.Amount) {
 	}
 }
 
+// What is in channels moves on a ledger of channels alone: no verdict makes a custody on the chain and a
+// lock too.
+func TestChannelsAreNoAccounts(t *testing.T) {
+	w := ledgertest.NewWorld()
+	w.Number = ledger.ChannelNumber
+	d := &desk{World: w, charter: w.Charter(), book: ledgertest.NewMemory(w.Balances()), nowMS: start * 1000}
+	for name, edit := range map[string]func(*validator.Subject){
+		"out of channels": func(x *validator.Subject) { x.Fields.Credit.Number = 0 },
+		"into channels":   func(x *validator.Subject) { x.Fields.Debit.Number = 0 },
+	} {
+		p := d.Payment(name, 700, expiry)
+		edit(&p.Subject)
+		d.refused(t, d.Prepare(p), ledger.CodeNotAllowed)
+	}
+	d.charter.Channels = true
+	d.must(t, d.Prepare(d.Payment("in channels", 700, expiry)))
+}
+
 func TestPrepareThenConfirm(t *testing.T) {
 	d := newDesk()
 	p := d.Payment("one", 700, expiry)

@@ -1,8 +1,6 @@
 package payment
 
 import (
-	"fmt"
-
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/internal/wire"
@@ -22,10 +20,11 @@ type EndorseRequest struct {
 	Warrants []Warrant
 }
 
-// Warrant is why a payment may stand in a lane: its terms, and the verdicts on that leg of them.
+// Warrant is why a payment may stand in a lane: the leg that moves, and the verdicts on it.
 type Warrant struct {
+	Subject validator.Subject
+	// Terms are those of a Pay, whose UETR nothing else says; nil for a Lock.
 	Terms    *terms.Terms
-	Leg      uint8
 	Verdicts []validator.Signed
 }
 
@@ -49,9 +48,7 @@ func (e *EndorseRequest) Encode() []byte {
 	channels.AppendLocks(w, e.Locks)
 	w.U32(uint32(len(e.Warrants))) //nolint:gosec // at most channels.MaxOperations
 	for i := range e.Warrants {
-		w.Var(e.Warrants[i].Terms.Encode())
-		w.U8(e.Warrants[i].Leg)
-		appendVerdicts(w, e.Warrants[i].Verdicts)
+		e.Warrants[i].appendWire(w)
 	}
 	return w.Bytes()
 }
@@ -65,26 +62,34 @@ func DecodeEndorseRequest(raw []byte) (*EndorseRequest, error) {
 		e.Prev = &prev
 	}
 	e.Locks = channels.ReadLocks(r)
-	const least = 4 + 1 + 4
+	const least = 128 // a subject alone has more
 	for n := r.Count(channels.MaxOperations, least); n > 0 && r.Err() == nil; n-- {
 		e.Warrants = append(e.Warrants, readWarrant(r))
 	}
 	return e, finish(r)
 }
 
+func (w *Warrant) appendWire(to *wire.Writer) {
+	w.Subject.AppendWire(to)
+	to.Bool(w.Terms != nil)
+	if w.Terms != nil {
+		to.Var(w.Terms.Encode())
+	}
+	appendVerdicts(to, w.Verdicts)
+}
+
 func readWarrant(r *wire.Reader) Warrant {
-	encoded := r.Var(terms.MaxSize)
-	if r.Err() != nil {
-		return Warrant{}
-	}
-	t, err := terms.Decode(encoded)
-	if err != nil {
-		r.Fail(err)
-		return Warrant{}
-	}
-	w := Warrant{Terms: t, Leg: r.U8()}
-	if r.Err() == nil && int(w.Leg) >= len(t.Legs) {
-		r.Fail(fmt.Errorf("leg %d of %d: %w", w.Leg, len(t.Legs), ErrMessage))
+	w := Warrant{Subject: validator.ReadSubject(r)}
+	if r.Bool() {
+		encoded := r.Var(terms.MaxSize)
+		if r.Err() != nil {
+			return Warrant{}
+		}
+		var err error
+		if w.Terms, err = terms.Decode(encoded); err != nil {
+			r.Fail(err)
+			return Warrant{}
+		}
 	}
 	w.Verdicts = readVerdicts(r)
 	return w

@@ -127,7 +127,9 @@ func (v *vote) crossing(i int) *terms.Terms {
 	if err != nil {
 		v.Fatal(err)
 	}
-	at := func(p *player) cypherlink.Account { return cypherlink.Account{Owner: p.id()} }
+	at := func(p *player) cypherlink.Account {
+		return cypherlink.Account{Owner: p.id(), Number: ledger.ChannelNumber}
+	}
 	return &terms.Terms{
 		Network: v.genesis.Network(), UETR: uetr, Payer: v.a.id(), Payee: v.b.id(), Connector: v.clearing.id(),
 		Legs: []terms.Leg{
@@ -148,7 +150,10 @@ func (v *vote) direct(i int) *terms.Terms {
 
 func (v *vote) warrant(t *terms.Terms) Warrant {
 	leg := uint8(len(t.Legs) - 1)
-	w := Warrant{Terms: t, Leg: leg}
+	w := Warrant{Subject: subject(t, leg)}
+	if t.Condition == (cypherlink.Condition{}) {
+		w.Terms = t
+	}
 	for _, by := range v.validators[1:3] {
 		w.Verdicts = append(w.Verdicts, *v.verdict(v, by, subject(t, leg), validator.Approved))
 	}
@@ -267,23 +272,27 @@ func TestAValidatorAsksForAWarrant(t *testing.T) {
 		reason string
 		edit   func(r *EndorseRequest)
 	}{
-		"none":               {"FF01", func(r *EndorseRequest) { r.Warrants = nil }},
-		"one too many":       {"FF01", func(r *EndorseRequest) { r.Warrants = append(r.Warrants, r.Warrants[0]) }},
-		"of the other leg":   {"AM03", func(r *EndorseRequest) { r.Warrants[0].Leg = terms.Source }},
-		"of another network": {"FF01", func(r *EndorseRequest) { r.Warrants[0].Terms.Network[0]++ }},
-		"of other terms":     {"AM09", func(r *EndorseRequest) { r.Warrants[0] = v.warrant(v.crossing(2)) }},
+		"none":             {"FF01", func(r *EndorseRequest) { r.Warrants = nil }},
+		"one too many":     {"FF01", func(r *EndorseRequest) { r.Warrants = append(r.Warrants, r.Warrants[0]) }},
+		"of the other leg": {"AM03", func(r *EndorseRequest) { r.Warrants[0].Subject = subject(v.crossing(1), terms.Source) }},
+		"of other terms":   {"AM09", func(r *EndorseRequest) { r.Warrants[0] = v.warrant(v.crossing(2)) }},
+		"with terms":       {"FF01", func(r *EndorseRequest) { r.Warrants[0].Terms = v.crossing(1) }},
 		"from another": {"AGNT", func(r *EndorseRequest) {
-			other := r.Warrants[0].Terms
-			other.Connector, other.Legs[0].Credit.Owner, other.Legs[1].Debit.Owner = v.mallory.id(), v.mallory.id(), v.mallory.id()
+			r.Warrants[0].Subject.Fields.Debit.Owner = v.mallory.id()
 		}},
 		"to another": {"AGNT", func(r *EndorseRequest) {
-			other := r.Warrants[0].Terms
-			other.Payee, other.Legs[1].Credit.Owner = v.mallory.id(), v.mallory.id()
+			r.Warrants[0].Subject.Fields.Credit.Owner = v.mallory.id()
+		}},
+		"out of an account on the chain": {"AM09", func(r *EndorseRequest) {
+			r.Warrants[0].Subject.Fields.Debit.Number = 0
+		}},
+		"into an account on the chain": {"AM09", func(r *EndorseRequest) {
+			r.Warrants[0].Subject.Fields.Credit.Number = 0
 		}},
 		"of one Validator": {"DS0A", func(r *EndorseRequest) { r.Warrants[0].Verdicts = r.Warrants[0].Verdicts[:1] }},
 		"rejected": {"DS0A", func(r *EndorseRequest) {
 			w := &r.Warrants[0]
-			w.Verdicts[1] = *v.verdict(t, v.validators[2], subject(w.Terms, 1), validator.Rejected)
+			w.Verdicts[1] = *v.verdict(t, v.validators[2], w.Subject, validator.Rejected)
 		}},
 		"forged": {"DS0A", func(r *EndorseRequest) { r.Warrants[0].Verdicts[1].Signature[3]++ }},
 	} {
@@ -296,18 +305,20 @@ func TestAValidatorAsksForAWarrant(t *testing.T) {
 	}
 	// each field of the lock, and what a condition is for
 	agreed := v.crossing(1)
-	right := v.lock(agreed)
+	right, w, network := v.lock(agreed), v.warrant(agreed), v.genesis.Network()
 	for name, edit := range map[string]func(*channels.Lock){
 		"id": func(l *channels.Lock) { l.ID[0]++ }, "amount": func(l *channels.Lock) { l.Amount++ },
 		"condition": func(l *channels.Lock) { l.Condition[0]++ }, "expiry": func(l *channels.Lock) { l.Expiry++ },
 	} {
 		lock := right
 		edit(&lock)
-		if moves(agreed.Network, agreed, 1, lock) || !moves(agreed.Network, agreed, 1, right) {
+		if w.moves(network, lock) || !w.moves(network, right) {
 			t.Error("lock: ", name)
 		}
 	}
-	if moves(agreed.Network, agreed, 1, channels.Pay{Payment: agreed.UETR, Amount: 10, Terms: agreed.Hash()}) {
+	w.Terms = v.crossing(1)
+	w.Terms.Legs = w.Terms.Legs[1:]
+	if w.moves(network, channels.Pay{Payment: agreed.UETR, Amount: 10, Terms: w.Terms.Hash()}) {
 		t.Error("it is paid without its condition")
 	}
 }
@@ -344,11 +355,15 @@ func TestADirectPaymentIsWarranted(t *testing.T) {
 			t.Error(name, refusal)
 		}
 	}
-	r.Operations[0], r.Warrants[0].Leg = pay, 1
-	if _, refusal := r.draft(network, v.channel); refusal == nil {
-		t.Error("a leg that there is not")
+	r.Operations[0], r.Warrants[0].Subject.Leg = pay, 1
+	if _, refusal := r.draft(network, v.channel); refusal == nil || refusal.Reason != "FF01" {
+		t.Error("a leg that there is not: ", refusal)
 	}
-	r.Update.Lane, r.Warrants[0].Leg = v.lane().Other(), 0
+	r.Warrants[0].Subject.Leg, r.Warrants[0].Terms.Network[0] = 0, 0xff
+	if _, refusal := r.draft(network, v.channel); refusal == nil || refusal.Reason != "FF01" {
+		t.Error("another network's: ", refusal)
+	}
+	r.Update.Lane, r.Warrants[0] = v.lane().Other(), v.warrant(v.direct(1))
 	if _, refusal := r.draft(network, v.channel); refusal == nil || refusal.Reason != "AGNT" {
 		t.Error("the payee pays: ", refusal)
 	}

@@ -147,7 +147,7 @@ func TestNeverSigned(t *testing.T) {
 					return nil, err
 				}
 				for _, warrant := range r.Warrants {
-					if warrant.Terms.Legs[0].Amount == 13_00 {
+					if warrant.Subject.Fields.Amount == 13_00 {
 						return nil, refuse(channels.V.Code(), "DS0A", "V: not this one", nil)
 					}
 				}

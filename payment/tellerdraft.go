@@ -12,6 +12,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
+	"github.com/cypherlink/cypherlink/terms"
 )
 
 // draft is an update that the Validators are asked to sign, before its payer does.
@@ -29,7 +30,8 @@ func (t *teller) newDraft(e *channels.Entry) draft {
 	for _, op := range e.Operations {
 		if pay, ok := op.(channels.Pay); ok {
 			m := t.payments[pay.Payment].machine
-			r.Warrants = append(r.Warrants, Warrant{Terms: m.proof.Terms, Verdicts: m.verdicts[0]})
+			of := m.proof.Terms
+			r.Warrants = append(r.Warrants, Warrant{subject(of, terms.Source), of, m.verdicts[terms.Source]})
 		}
 	}
 	return draft{e.Update, r.Encode(), t.view.Channel.Lanes[t.own].Signers}

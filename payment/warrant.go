@@ -7,9 +7,10 @@ import (
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
+	"github.com/cypherlink/cypherlink/validator"
 )
 
-// draft is the request as rule V takes it, if each Pay and Lock is what its warrant's terms say. The
+// draft is the request as rule V takes it, if each Pay and Lock is what its warrant says. The
 // verdicts are not looked at.
 func (e *EndorseRequest) draft(
 	network cypherlink.NetworkID, c *channels.Channel,
@@ -29,7 +30,7 @@ func (e *EndorseRequest) draft(
 		if refusal := w.covers(network, c, e.Update.Lane, op); refusal != nil {
 			return nil, refusal
 		}
-		d.Payments, warrants = append(d.Payments, w.Terms.Hash()), warrants[1:]
+		d.Payments, warrants = append(d.Payments, w.Subject.Terms), warrants[1:]
 	}
 	if len(warrants) > 0 {
 		return nil, unwarranted("FF01", "a warrant has no payment", nil)
@@ -42,36 +43,44 @@ func unwarranted(reason, message string, cause error) *cypherlink.Error {
 	return refuse(channels.V.Code(), reason, string(channels.V)+": "+message, cause)
 }
 
-// covers reports what an operation in a lane does that the terms do not say.
+// covers reports what an operation in a lane does that its warrant does not say.
 func (w *Warrant) covers(
 	network cypherlink.NetworkID, c *channels.Channel, lane channels.Side, op channels.Operation,
 ) *cypherlink.Error {
-	t := w.Terms
-	if t.Network != network || int(w.Leg) >= len(t.Legs) {
-		return unwarranted("FF01", "the terms are another network's, or have no such leg", nil)
+	if t := w.Terms; t != nil && (t.Network != network || len(t.Legs) != 1 || subject(t, terms.Source) != w.Subject) {
+		return unwarranted("FF01", "the terms are another network's, or of another leg", nil)
 	}
-	switch leg := &t.Legs[w.Leg]; {
+	switch leg := &w.Subject.Fields; {
 	case leg.Asset != c.Asset:
 		return unwarranted("AM03", "the leg is in another asset", nil)
 	case leg.Debit.Owner != c.Banks[lane] || leg.Credit.Owner != c.Banks[lane.Other()]:
 		return unwarranted("AGNT", "the leg is not from the lane's payer to its payee", nil)
-	case !moves(network, t, w.Leg, op):
+	case !w.moves(network, op):
 		return unwarranted("AM09", "the operation is not what was agreed", nil)
 	}
 	return nil
 }
 
-// moves tells whether the operation moves the leg as it was agreed: at once where the terms have no
-// condition, under their condition and until the leg's expiry where they have one.
-func moves(network cypherlink.NetworkID, t *terms.Terms, at uint8, op channels.Operation) bool {
-	leg := &t.Legs[at]
-	if t.Condition == (cypherlink.Condition{}) {
-		return op == channels.Pay{Payment: t.UETR, Amount: leg.Amount, Terms: t.Hash()}
+// moves tells whether the operation moves the leg as it was agreed: at once by terms without a
+// condition, as LockOf the leg where there is one.
+func (w *Warrant) moves(network cypherlink.NetworkID, op channels.Operation) bool {
+	if t := w.Terms; t != nil {
+		return t.Condition == (cypherlink.Condition{}) &&
+			op == channels.Pay{Payment: t.UETR, Amount: t.Legs[terms.Source].Amount, Terms: t.Hash()}
 	}
-	return op == channels.Lock{
-		ID:     channels.LockID(ledger.NewCustodyID(network, t.Hash(), at)),
-		Amount: leg.Amount, Condition: t.Condition, Expiry: leg.Expiry,
-	}
+	lock, ok := LockOf(network, &w.Subject)
+	return ok && op == lock
+}
+
+// LockOf is the lock as which a leg moves; ok tells whether it moves as one: under a condition, between
+// accounts that stand for what their owners have in channels.
+func LockOf(network cypherlink.NetworkID, s *validator.Subject) (lock channels.Lock, ok bool) {
+	leg := &s.Fields
+	return channels.Lock{
+			ID:     channels.LockID(ledger.NewCustodyID(network, s.Terms, s.Leg)),
+			Amount: leg.Amount, Condition: s.Condition, Expiry: leg.Expiry,
+		}, s.Condition != cypherlink.Condition{} &&
+			leg.Debit.Number == ledger.ChannelNumber && leg.Credit.Number == ledger.ChannelNumber
 }
 
 // approved reports a warrant without the verdicts that the asset asks for by this registry, at a
@@ -85,7 +94,7 @@ func (e *EndorseRequest) approved(
 	}
 	for i := range e.Warrants {
 		w := &e.Warrants[i]
-		err := policy.Check(network, subject(w.Terms, w.Leg), w.Verdicts, by, cosi.VerifyEd25519Batch, now)
+		err := policy.Check(network, w.Subject, w.Verdicts, by, cosi.VerifyEd25519Batch, now)
 		if err != nil {
 			return unwarranted("DS0A", "the asset's validators have not approved a payment", err)
 		}

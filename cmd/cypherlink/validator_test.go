@@ -154,7 +154,9 @@ func (e *election) submit(body state.Body) {
 // signatures of their parties.
 func (e *election) agreed() *terms.Proof {
 	e.Helper()
-	at := func(k *keys) cypherlink.Account { return cypherlink.Account{Owner: k.self.ID} }
+	at := func(k *keys) cypherlink.Account {
+		return cypherlink.Account{Owner: k.self.ID, Number: ledger.ChannelNumber}
+	}
 	expiry := time.Now().Unix() + 60
 	t := &terms.Terms{
 		Network: e.network, Payer: e.a.self.ID, Payee: e.b.self.ID, Connector: e.clearing.self.ID,
@@ -242,9 +244,9 @@ func TestAValidatorSeesChannels(t *testing.T) {
 	policy, _ := e.a.genesis.Registry().Policy(assetClaim())
 	verdict.Verdict.RuleSet = policy.RuleSet
 	verdict.Signature, _ = e.vote.identity.Sign(verdict.Verdict.Frame(e.network))
-	r.Warrants = []payment.Warrant{{Terms: proof.Terms, Verdicts: []validator.Signed{verdict}}}
+	r.Warrants = []payment.Warrant{{Subject: verdict.Verdict.Subject, Verdicts: []validator.Signed{verdict}}}
 	without := *r
-	without.Warrants = []payment.Warrant{{Terms: proof.Terms}}
+	without.Warrants = []payment.Warrant{{Subject: verdict.Verdict.Subject}}
 	if _, err := e.ask(payment.KindEndorse, without.Encode()); cypherlink.ErrorCode(err) != channels.V.Code() {
 		t.Fatal(err)
 	}

@@ -71,9 +71,9 @@ func (s *stand) conserved() {
 		}
 	}
 	for _, a := range []Actor{s.Alice, s.Bob, s.Mallory} {
-		got, err := s.h.Balance(Account(a), s.Asset)
-		if err != nil || got != Opening+want[Account(a)] {
-			s.t.Fatalf("%s has %d, %v; by the events %d", a.ID, got, err, Opening+want[Account(a)])
+		got, err := s.h.Balance(s.Account(a), s.Asset)
+		if err != nil || got != Opening+want[s.Account(a)] {
+			s.t.Fatalf("%s has %d, %v; by the events %d", a.ID, got, err, Opening+want[s.Account(a)])
 		}
 	}
 }
@@ -111,7 +111,7 @@ func prepareAndConfirm(s *stand) {
 func confirmBefore(s *stand) {
 	p := s.Payment("one", 700, s.in(20))
 	s.submit(s.Prepare(p), ledger.Prepared)
-	s.until(p.Subject.Fields.Expiry - 1)
+	s.until(p.Subject.Fields.Expiry - 1 - s.h.Margin)
 	s.submit(s.Confirm(s.Bob, p), ledger.Confirmed)
 	s.moved(-700, 700, 0)
 	s.until(p.Subject.Fields.Expiry + 1)

@@ -22,6 +22,9 @@ type Harness struct {
 	Now func() time.Time
 	// Advance lets that much ledger time pass.
 	Advance func(time.Duration)
+	// Margin is how many seconds before the expiry the ledger stops taking a confirm: zero where
+	// confirm and expiry are decided in one place.
+	Margin int64
 	// Check verifies a receipt by its evidence alone, as a third party does.
 	Check func(ledger.Receipt) error
 	// Balance is what the account holds after everything that is final.
@@ -117,7 +120,7 @@ func (s *stand) moved(alice, bob, custody cypherlink.Amount) {
 		actor  Actor
 		amount cypherlink.Amount
 	}{{s.Alice, alice}, {s.Bob, bob}, {s.Mallory, 0}} {
-		got, err := s.h.Balance(Account(want.actor), s.Asset)
+		got, err := s.h.Balance(s.Account(want.actor), s.Asset)
 		if err != nil {
 			s.t.Fatal(err)
 		}

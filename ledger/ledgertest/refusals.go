@@ -95,7 +95,7 @@ func differentFields(s *stand) {
 	edits := map[string]func(*validator.Subject){
 		"terms":     func(x *validator.Subject) { x.Terms[0]++ },
 		"leg":       func(x *validator.Subject) { x.Leg++ },
-		"credit":    func(x *validator.Subject) { x.Fields.Credit = Account(s.Mallory) },
+		"credit":    func(x *validator.Subject) { x.Fields.Credit = s.Account(s.Mallory) },
 		"amount":    func(x *validator.Subject) { x.Fields.Amount++ },
 		"expiry":    func(x *validator.Subject) { x.Fields.Expiry++ },
 		"condition": func(x *validator.Subject) { x.Condition[0]++ },

@@ -71,6 +71,8 @@ type World struct {
 	RuleSet    cypherlink.Hash
 	// MinExpiry is the charter's, in seconds.
 	MinExpiry int64
+	// Number is that of everybody's account; a harness over channels sets ledger.ChannelNumber.
+	Number uint32
 
 	sequence atomic.Uint64
 }
@@ -123,13 +125,18 @@ func (w *World) Balances() []ledger.Balance {
 	var all []ledger.Balance
 	for _, asset := range []cypherlink.Asset{w.Asset, w.Free} {
 		for _, a := range []Actor{w.Alice, w.Bob, w.Mallory} {
-			all = append(all, ledger.Balance{Account: Account(a), Asset: asset, Amount: Opening})
+			all = append(all, ledger.Balance{Account: w.Account(a), Asset: asset, Amount: Opening})
 		}
 	}
 	return all
 }
 
-// Account is the actor's only one.
+// Account is the actor's only one in this world.
+func (w *World) Account(a Actor) cypherlink.Account {
+	return cypherlink.Account{Owner: a.ID, Number: w.Number}
+}
+
+// Account is the actor's in a world whose Number is zero.
 func Account(a Actor) cypherlink.Account { return cypherlink.Account{Owner: a.ID} }
 
 // Payment is a custody to be, with the preimage that confirms it.
@@ -147,7 +154,7 @@ func (w *World) Payment(name string, amount cypherlink.Amount, expiry int64) Pay
 		Subject: validator.Subject{
 			Terms: wire.Sum(termsDomain, []byte(name)),
 			Fields: terms.Leg{
-				Asset: w.Asset, Debit: Account(w.Alice), Credit: Account(w.Bob),
+				Asset: w.Asset, Debit: w.Account(w.Alice), Credit: w.Account(w.Bob),
 				Amount: amount, Expiry: expiry,
 			},
 			Condition: preimage.Condition(),
