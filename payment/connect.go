@@ -94,6 +94,7 @@ type Connect struct {
 	tellers   map[channels.ID]*teller
 	apart     map[channels.ID]*Channel // those without a teller: wanted, or over
 	opening   map[channels.ID]bool     // those that are being opened
+	locks     *Locks
 	fatal     chan error
 
 	// session is this start's number, by its time: a store that was restored would count again from
@@ -125,6 +126,7 @@ func NewConnect(o Options) (*Connect, error) {
 		apart: map[channels.ID]*Channel{}, opening: map[channels.ID]bool{},
 		recent: map[cypherlink.UETR]recalled{},
 	}
+	c.locks = newLocks(c)
 	c.session = uint64(time.Now().UnixNano())
 	c.actions.Store(c.session)
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{

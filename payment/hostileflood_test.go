@@ -40,7 +40,7 @@ func TestFloodOfTalk(t *testing.T) {
 		if most := heardQueued / size * maxLaneMessages; len(idle.inbox) > most || refused == 0 {
 			t.Errorf("%d messages wait, %d talks were refused", len(idle.inbox), refused)
 		}
-		idle.take()
+		idle.takeAll()
 		if err := idle.heardFrom(talk, size); err != nil {
 			t.Error(err)
 		}

@@ -93,8 +93,12 @@ func pathIn(leaves []merkle.Hash, at int) []PathStep {
 
 // root is where the path leads from the operation that pays.
 func (p *LaneProof) root() cypherlink.Hash {
-	at := merkle.Leaf(channels.OperationBytes(p.pay()))
-	for _, step := range p.Path {
+	return climb(merkle.Leaf(channels.OperationBytes(p.pay())), p.Path)
+}
+
+// climb is where a path leads from a leaf.
+func climb(at merkle.Hash, path []PathStep) cypherlink.Hash {
+	for _, step := range path {
 		if step.Left {
 			at = merkle.Root([]merkle.Hash{step.Sibling, at})
 		} else {

@@ -42,6 +42,9 @@ const (
 	// KindJoin asks a Validator, or for opening a channel the other bank, to sign a joint action:
 	// JoinRequest, answered by its BLS signature, 48 bytes.
 	KindJoin uint8 = 9
+	// KindLock gives the payee of a lane the payer's Prepare of a lock that is to be: an encoded
+	// ledger.SignedCommand, answered by nothing. The payee keeps it, and the lane's ledger answers for it.
+	KindLock uint8 = 11
 )
 
 // MaxMessage bounds the bytes of every question and answer.

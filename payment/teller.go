@@ -59,6 +59,8 @@ type teller struct {
 	drafts   drafting
 	tasks    sync.WaitGroup
 
+	locks *tellerLocks
+
 	joint jointRoster
 	// shown is the channel after the last turn.
 	shown atomic.Pointer[Channel]
@@ -68,6 +70,8 @@ type teller struct {
 	heard  int // bytes of messages in it
 	signal chan struct{}
 	ended  chan struct{} // closed when run has ended
+	// undecided are the locks of which it is not known yet whether they will be a custody.
+	undecided map[channels.LockID]bool
 }
 
 // tellerInput is something for a teller. One field is set.
@@ -75,6 +79,7 @@ type tellerInput struct {
 	message  channels.Message
 	share    *cosi.Signature // of a Proposal or Consent: verified
 	pay      *live
+	lock     *lockOrder
 	endorsed *consultation
 	ask      channels.JointAction
 	close    bool
@@ -117,7 +122,8 @@ func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, err
 				return fmt.Errorf("%s, event %d: %w", t.stream, stored[i].Sequence, err)
 			}
 		}
-		return nil
+		t.locks, err = newTellerLocks(r, own, events)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -162,7 +168,7 @@ func (t *teller) room(bytes int) bool {
 	return true
 }
 
-func (t *teller) take() []tellerInput {
+func (t *teller) takeAll() []tellerInput {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	in := t.inbox
@@ -230,7 +236,7 @@ func (t *teller) turn(ctx context.Context, look bool) error {
 	if look || time.Since(t.looked) >= freshness {
 		t.look(n)
 	}
-	for _, in := range t.take() {
+	for _, in := range t.takeAll() {
 		t.handle(n, in)
 	}
 	t.write(n)
@@ -247,6 +253,8 @@ func (t *teller) handle(n *turn, in tellerInput) {
 		t.hear(n, in)
 	case in.pay != nil:
 		t.adopt(in.pay)
+	case in.lock != nil:
+		t.take(n, in.lock)
 	case in.endorsed != nil:
 		n.refused = in.endorsed
 		_ = t.do(n, func(now int64) (channels.Effects, error) {
@@ -306,7 +314,7 @@ func (t *teller) orders(n *turn) {
 // look takes what the own follower shows.
 func (t *teller) look(n *turn) {
 	t.looked = time.Now()
-	v, err := t.connect.Chain.View(t.id, t.party.Conditions())
+	v, err := t.connect.Chain.View(t.id, t.conditions())
 	if err != nil {
 		t.log.Error("the chain is not readable", slog.String("cause", err.Error()))
 		v = t.view // which grows old

@@ -143,7 +143,7 @@ func (t *teller) give(
 	ctx context.Context, key, what string, body state.Body, done func(*channels.View) bool,
 ) {
 	t.handing[key] = true
-	conditions := t.party.Conditions()
+	conditions := t.conditions()
 	t.tasks.Go(func() {
 		defer t.tell(tellerInput{done: key})
 		err := t.connect.Committee.HandIn(ctx, body, func() (bool, error) {

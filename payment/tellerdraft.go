@@ -28,10 +28,15 @@ func (t *teller) newDraft(e *channels.Entry) draft {
 	r := EndorseRequest{Update: e.Update, Operations: e.Operations}
 	r.Prev, r.Locks = t.party.Before(e.Update.Seq)
 	for _, op := range e.Operations {
-		if pay, ok := op.(channels.Pay); ok {
-			m := t.payments[pay.Payment].machine
+		switch op := op.(type) {
+		case channels.Pay:
+			m := t.payments[op.Payment].machine
 			of := m.proof.Terms
 			r.Warrants = append(r.Warrants, Warrant{subject(of, terms.Source), of, m.verdicts[terms.Source]})
+		case channels.Lock:
+			p := t.locks.asked[op.ID].prepare
+			r.Warrants = append(r.Warrants, Warrant{Subject: p.Subject, Verdicts: p.Verdicts})
+		case channels.Settle, channels.Unlock:
 		}
 	}
 	return draft{e.Update, r.Encode(), t.view.Channel.Lanes[t.own].Signers}

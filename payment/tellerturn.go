@@ -19,6 +19,7 @@ type turn struct {
 	persist  []channels.Event
 	payments []paid     // of outgoing payments
 	arrived  []arriving // of incoming ones
+	locks    []LockEvent
 	send     []channels.Message
 	endorse  []channels.Entry
 	gone     map[cypherlink.Hash]bool // drafts that are given up, of this turn or before
@@ -67,6 +68,7 @@ func (t *teller) do(n *turn, step func(nowMS int64) (channels.Effects, error)) e
 		}
 	}
 	for _, event := range e.Persist {
+		t.locks.book.fold(event)
 		if wrote, ok := event.(channels.Wrote); ok {
 			t.each(n, t.own, &wrote.Entry.Update, wrote.Entry.Operations, Signed)
 		}
@@ -125,6 +127,13 @@ func (t *teller) dropped(n *turn, f *channels.Fact) {
 	})
 	refused := n.refused != nil && n.refused.update == f.Update.Hash && n.refused.refusal != nil
 	for _, op := range f.Operations {
+		if lock, ok := op.(channels.Lock); ok {
+			var why *cypherlink.Error
+			if refused && len(f.Operations) == 1 {
+				why = n.refused.refusal
+			}
+			t.dropLock(n, lock.ID, why)
+		}
 		pay, ok := op.(channels.Pay)
 		l := t.payments[pay.Payment]
 		switch {
@@ -167,6 +176,7 @@ func (t *teller) doubt(n *turn) {
 // end makes the turn durable and then lets it happen.
 func (t *teller) end(ctx context.Context, n *turn) error {
 	t.doubt(n)
+	t.judgeLocks(n)
 	if err := t.commit(ctx, n); err != nil {
 		return fmt.Errorf("channel %s: %w", t.id, err)
 	}
@@ -181,6 +191,7 @@ func (t *teller) end(ctx context.Context, n *turn) error {
 	for _, reply := range n.replies {
 		reply()
 	}
+	t.showLocks()
 	t.show()
 	return nil
 }
@@ -201,7 +212,7 @@ func (t *teller) consultOn(n *turn) {
 // commit writes the channel's log and the payments' in one transaction, and gives back the payments
 // that have left the channel.
 func (t *teller) commit(ctx context.Context, n *turn) error {
-	if len(n.persist)+len(n.payments)+len(n.arrived) == 0 {
+	if len(n.persist)+len(n.payments)+len(n.arrived)+len(n.locks) == 0 {
 		return nil
 	}
 	stored := make([]store.Event, len(n.persist))
@@ -217,6 +228,7 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 	}
 	c := t.connect
 	var reached []*Incoming
+	var strays []channels.LockID
 	err := c.Store.Update(ctx, func(tx *store.Tx) (err error) {
 		if err = tx.Append(t.stream, t.sequence, stored...); err != nil {
 			return err
@@ -226,11 +238,17 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 				return err
 			}
 		}
+		if strays, err = tellLocks(tx, n.locks); err != nil {
+			return err
+		}
 		reached, err = t.arrive(tx, n.arrived)
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if t.stray(strays); len(n.locks) > 0 {
+		c.locks.told()
 	}
 	t.sequence += int64(len(stored))
 	for _, l := range order {

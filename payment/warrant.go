@@ -47,7 +47,8 @@ func unwarranted(reason, message string, cause error) *cypherlink.Error {
 func (w *Warrant) covers(
 	network cypherlink.NetworkID, c *channels.Channel, lane channels.Side, op channels.Operation,
 ) *cypherlink.Error {
-	if t := w.Terms; t != nil && (t.Network != network || len(t.Legs) != 1 || subject(t, terms.Source) != w.Subject) {
+	t := w.Terms
+	if t != nil && (t.Network != network || len(t.Legs) != 1 || subject(t, terms.Source) != w.Subject) {
 		return unwarranted("FF01", "the terms are another network's, or of another leg", nil)
 	}
 	switch leg := &w.Subject.Fields; {
@@ -76,11 +77,12 @@ func (w *Warrant) moves(network cypherlink.NetworkID, op channels.Operation) boo
 // accounts that stand for what their owners have in channels.
 func LockOf(network cypherlink.NetworkID, s *validator.Subject) (lock channels.Lock, ok bool) {
 	leg := &s.Fields
-	return channels.Lock{
-			ID:     channels.LockID(ledger.NewCustodyID(network, s.Terms, s.Leg)),
-			Amount: leg.Amount, Condition: s.Condition, Expiry: leg.Expiry,
-		}, s.Condition != cypherlink.Condition{} &&
-			leg.Debit.Number == ledger.ChannelNumber && leg.Credit.Number == ledger.ChannelNumber
+	lock = channels.Lock{
+		ID:     channels.LockID(ledger.NewCustodyID(network, s.Terms, s.Leg)),
+		Amount: leg.Amount, Condition: s.Condition, Expiry: leg.Expiry,
+	}
+	return lock, s.Condition != (cypherlink.Condition{}) &&
+		leg.Debit.Number == ledger.ChannelNumber && leg.Credit.Number == ledger.ChannelNumber
 }
 
 // approved reports a warrant without the verdicts that the asset asks for by this registry, at a

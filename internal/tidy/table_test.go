@@ -26,7 +26,7 @@ func ranks() [][]string {
 		{"connector"},
 		{"payment"},
 		{"payment/books"},
-		{"ledger-adapters/chainledger", "ledger-adapters/kafkaledger", "tap", "api"},
+		{"ledger-adapters/chainledger", "ledger-adapters/kafkaledger", "ledger-adapters/laneledger", "tap", "api"},
 		{"internal/sim"},
 		{"cmd/cypherlink", "cmd/cypherlink-tap", "internal/tidy"},
 	}
@@ -60,7 +60,8 @@ func shells() []string {
 		"payment/poll.go", "payment/serve.go", "payment/storage.go", "payment/submit.go",
 		"payment/table.go", "payment/witness.go", "payment/booking.go", "payment/channels.go",
 		"payment/opening.go", "payment/order.go", "payment/rebalance.go", "payment/teller.go", "payment/tellerchain.go",
-		"payment/tellerdraft.go", "payment/tellertalk.go", "payment/tellerturn.go", "payment/books/", "payment/lanereceipt.go",
+		"payment/tellerdraft.go", "payment/tellerlock.go", "payment/tellertalk.go", "payment/tellerturn.go",
+		"payment/books/", "payment/lanereceipt.go", "payment/locks.go", "payment/lockstore.go",
 		"chain/chaintest/", "cosi/remember.go", "cosi/sign/keyfile.go", "chain/state/pebble.go", "chain/state/memory.go",
 		"chain/state/admission.go",
 		"chain/follow/entry.go", "chain/follow/follower.go", "chain/follow/member.go",
