@@ -45,6 +45,9 @@ const (
 	// KindLock gives the payee of a lane the payer's Prepare of a lock that is to be: an encoded
 	// ledger.SignedCommand, answered by nothing. The payee keeps it, and the lane's ledger answers for it.
 	KindLock uint8 = 11
+	// KindCustody asks a bank what its lanes have of a custody: the id, 32 bytes, answered by the evidence
+	// of a receipt.
+	KindCustody uint8 = 12
 )
 
 // MaxMessage bounds the bytes of every question and answer.

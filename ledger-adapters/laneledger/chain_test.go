@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
@@ -24,6 +25,8 @@ type memoryChain struct {
 	qc      chain.QC
 	nowMS   int64
 	changed chan struct{}
+	// live: its time is the clock's.
+	live bool
 	// mute takes no reveals in.
 	mute bool
 }
@@ -49,6 +52,9 @@ func (c *memoryChain) block(body state.Body) error {
 	if body != nil {
 		txs = append(txs, state.NewTransaction(body))
 	}
+	if c.live {
+		c.nowMS = time.Now().UnixMilli()
+	}
 	c.nowMS = max(c.nowMS, c.state.Header().TimeMS+1)
 	built, err := c.state.Build(c.state.Final(), c.state.Header().Height+1, c.nowMS, txs)
 	if err != nil {
@@ -65,6 +71,21 @@ func (c *memoryChain) block(body state.Body) error {
 	close(c.changed)
 	c.changed = make(chan struct{})
 	return nil
+}
+
+// run makes a block every so often, until ctx ends.
+func (c *memoryChain) run(ctx context.Context, every time.Duration) {
+	for tick := time.NewTicker(every); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+			if err := c.block(nil); err != nil {
+				c.Error(err)
+			}
+		}
+	}
 }
 
 // HandIn is payment.Committee's.

@@ -263,14 +263,17 @@ func (l *Ledger) Events(ctx context.Context, after ledger.Cursor) iter.Seq2[ledg
 				}
 				after = e.Cursor
 			}
-			if len(events) > 0 {
-				continue
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
+			if len(events) == 0 {
+				wait(ctx, changed)
 			}
 		}
+	}
+}
+
+func wait(ctx context.Context, changed <-chan struct{}) {
+	select {
+	case <-changed:
+	case <-ctx.Done():
 	}
 }
 

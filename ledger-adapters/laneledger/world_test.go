@@ -78,12 +78,26 @@ type strait struct {
 // newStrait opens the channel, funds it with all that both have, and starts both ends.
 func newStrait(tb testing.TB, w *ledgertest.World, edit func(*payment.Lanes)) *strait {
 	tb.Helper()
+	s := openStrait(tb, w, false, edit)
+	s.start(w.Alice)
+	s.start(w.Bob)
+	tb.Cleanup(s.stop)
+	s.seen(0)
+	return s
+}
+
+// openStrait is newStrait before anybody starts; live: the chain's time is the clock's.
+func openStrait(tb testing.TB, w *ledgertest.World, live bool, edit func(*payment.Lanes)) *strait {
+	tb.Helper()
 	s := &strait{
 		TB: tb, world: w, dir: tb.TempDir(), clerk: ledgertest.NewActor("clearing"),
 		ends: map[cypherlink.ParticipantID]*end{}, endorse: map[cypherlink.ParticipantID]*payment.Endorser{},
 	}
 	s.Network = chaintest.New(tb, func(f *chain.GenesisFile) {
-		f.TimeMS = time.Now().Add(time.Hour).Unix() * 1000 // no follower is ever behind the clock
+		f.TimeMS = time.Now().Unix() * 1000
+		if !live {
+			f.TimeMS += time.Hour.Milliseconds() // no follower is ever behind the clock
+		}
 		bic, err := cypherlink.ParseBIC("CLRGLULL")
 		if err != nil {
 			tb.Fatal(err)
@@ -105,14 +119,11 @@ func newStrait(tb testing.TB, w *ledgertest.World, edit func(*payment.Lanes)) *s
 		edit(&s.lanes)
 	}
 	s.chain = newChain(tb, s.Network)
+	s.chain.live = live
 	s.open()
 	for _, v := range w.Validators {
 		s.endorse[v.ID] = s.endorser(player{v})
 	}
-	s.start(w.Alice)
-	s.start(w.Bob)
-	tb.Cleanup(s.stop)
-	s.seen(0)
 	return s
 }
 
@@ -121,7 +132,7 @@ func (s *strait) open() {
 	open := s.Open(1)
 	open.Limits = s.lanes.Limits
 	s.id = channels.NewID(s.world.Network, open.Banks, open.Asset, 1)
-	j := channels.Joint{Channel: s.id, Do: open, ValidUntil: s.chain.nowMS/1000 + 5}
+	j := channels.Joint{Channel: s.id, Do: open, ValidUntil: s.chain.nowMS/1000 + 4}
 	roster, err := state.JointRoster(s.chain.Registry().Registry, open.Banks, open.Asset)
 	if err != nil {
 		s.Fatal(err)
@@ -282,6 +293,8 @@ func (l link) Call(ctx context.Context, to cypherlink.ParticipantID, kind uint8,
 		return nil, errDown
 	case kind == payment.KindLock:
 		return nil, e.ledger.Take(ctx, l.from, body)
+	case kind == payment.KindCustody:
+		return e.ledger.Show(ctx, body)
 	}
 	return e.connect.Serve(ctx, l.from, kind, body)
 }
@@ -325,7 +338,7 @@ func (s *strait) seen(second int64) {
 // eventually asks again and again, for a while.
 func (s *strait) eventually(what string, ok func() bool) {
 	s.Helper()
-	patience := time.NewTimer(30 * time.Second)
+	patience := time.NewTimer(2 * time.Minute)
 	defer patience.Stop()
 	again := time.NewTicker(2 * time.Millisecond)
 	defer again.Stop()
