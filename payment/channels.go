@@ -90,7 +90,8 @@ func (c *Connect) over(ch *channels.Channel) {
 	c.apart[ch.ID] = shown
 }
 
-// over tells whether the channel is closed and its log has taken all of it: then nothing can follow.
+// over tells whether the channel is closed, its log has taken all of it, and all is told of its locks:
+// then nothing can follow.
 func (t *teller) over() bool {
 	for i, l := range t.party.Standing().Lanes {
 		on := &t.view.Channel.Lanes[i]
@@ -98,7 +99,7 @@ func (t *teller) over() bool {
 			return false
 		}
 	}
-	return t.view.Channel.State == channels.Closed
+	return t.view.Channel.State == channels.Closed && len(t.locks.book.locks) == 0
 }
 
 func (c *Connect) startTeller(ctx context.Context, id channels.ID, payments []*live) error {

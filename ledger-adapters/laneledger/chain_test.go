@@ -27,8 +27,10 @@ type memoryChain struct {
 	changed chan struct{}
 	// live: its time is the clock's.
 	live bool
-	// mute takes no reveals in.
-	mute bool
+	// mute are the actions that the chain does not take in at present.
+	mute func(a channels.Action) bool
+	// waiting counts what waits for that to end.
+	waiting int
 }
 
 func newChain(tb testing.TB, n *chaintest.Network) *memoryChain {
@@ -93,9 +95,11 @@ func (c *memoryChain) HandIn(ctx context.Context, body state.Body, done func() (
 	if ok, err := done(); ok || err != nil {
 		return err
 	}
-	if a, ok := body.(state.ChannelAction); ok && c.mute {
-		if _, reveal := a.Signed.Action.(channels.Reveal); reveal {
-			<-ctx.Done()
+	for c.mutes(body) {
+		changed := c.Changed()
+		select {
+		case <-changed:
+		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
@@ -106,6 +110,40 @@ func (c *memoryChain) HandIn(ctx context.Context, body state.Body, done func() (
 		return fmt.Errorf("%T had no effect: %w", body, err)
 	}
 	return nil
+}
+
+// muted changes what the chain does not take in; nil: everything is.
+func (c *memoryChain) muted(by func(a channels.Action) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mute = by
+}
+
+// mutes tells whether the chain leaves a transaction alone: a joint action, which anchors as well, always
+// when an Anchor is muted.
+func (c *memoryChain) mutes(body state.Body) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mute == nil {
+		return false
+	}
+	muted := false
+	if a, ok := body.(state.ChannelAction); ok {
+		muted = c.mute(a.Signed.Action)
+	} else {
+		muted = c.mute(channels.Anchor{})
+	}
+	if muted {
+		c.waiting++
+	}
+	return muted
+}
+
+// waits tells whether something waits to be taken in.
+func (c *memoryChain) waits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting > 0
 }
 
 // Changed is payment.Chain's.
@@ -123,6 +161,15 @@ func (c *memoryChain) Head() chain.Header {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state.Header()
+}
+
+// Balance is Chain's.
+func (c *memoryChain) Balance(
+	account cypherlink.Account, asset cypherlink.Asset,
+) (cypherlink.Amount, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.Balance(account, asset)
 }
 
 // Channels is payment.Chain's.
