@@ -50,6 +50,7 @@ type teller struct {
 	// that a Validator refused together with others, each of which gets an update of its own.
 	queue    []*live
 	single   map[cypherlink.UETR]bool
+	lost     map[cypherlink.UETR]bool // those that the lane carries, and this bank's log does not
 	pace     anchorPace
 	handing  map[string]bool // what is being handed to the chain
 	ordered  ordered         // by the operator, and not on the chain yet
@@ -106,6 +107,7 @@ func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, err
 		connect: c, id: ch.ID, own: own, peer: ch.Banks[own.Other()], banks: ch.Banks, asset: ch.Asset,
 		stream: channelStream(ch.ID), log: c.Log.With(slog.String("channel", ch.ID.String())), view: *v,
 		payments: map[cypherlink.UETR]*live{}, single: map[cypherlink.UETR]bool{},
+		lost:     map[cypherlink.UETR]bool{},
 		handing:  map[string]bool{},
 		outbound: make(chan []channels.Message, 64), drafts: drafting{signal: make(chan struct{}, 1)},
 		signal: make(chan struct{}, 1), ended: make(chan struct{}),

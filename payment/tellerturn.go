@@ -117,8 +117,13 @@ func (t *teller) each(
 	}
 }
 
+// carriedBefore is the reason with which rule V refuses a payment that an earlier update carries.
+const carriedBefore = "AM05"
+
 // dropped puts the payments of an update that was not signed back to the head of the queue. Those that
-// a Validator refused together go alone, and one that it refuses alone is rejected.
+// a Validator refused together go alone, and one that it refuses alone is rejected. But where it refuses
+// since the lane carries the payment already, this bank's log is an old copy: who was paid is not
+// refunded, so the hold stays, and the operator decides.
 func (t *teller) dropped(n *turn, f *channels.Fact) {
 	var again []*live
 	n.gone[f.Update.Hash] = true
@@ -138,6 +143,11 @@ func (t *teller) dropped(n *turn, f *channels.Fact) {
 		l := t.payments[pay.Payment]
 		switch {
 		case !ok || l == nil:
+		case refused && len(f.Operations) == 1 && n.refused.refusal.Code == channels.V.Code() &&
+			n.refused.refusal.Reason == carriedBefore:
+			t.log.Error("the lane carries a payment already, of which this bank's log knows nothing",
+				slog.String("uetr", l.uetr.String()))
+			t.lost[l.uetr] = true
 		case refused && len(f.Operations) == 1:
 			n.pay(l, NotInLane{n.refused.refusal})
 		default:
