@@ -198,11 +198,11 @@ func (t *teller) end(ctx context.Context, n *turn) error {
 	for i := range n.together {
 		t.together(ctx, &n.together[i], n.shares)
 	}
+	t.showLocks() // who is answered sees what follows
+	t.show()
 	for _, reply := range n.replies {
 		reply()
 	}
-	t.showLocks()
-	t.show()
 	return nil
 }
 
