@@ -453,13 +453,19 @@ func heldByPayments(ctx context.Context, dir string, logs io.Writer, n int) (_ i
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
 	silent.Store(true)
-	t.oneWay, t.want = true, payment.StatusReserved
+	t.oneWay = true
 	if _, err := t.pay(ctx, payersAtOnce, payersAtOnce, func() {}); err != nil {
 		return 0, err
 	}
 	before := inUse()
-	if _, err := t.pay(ctx, n, payersAtOnce, func() {}); err != nil {
+	waiting, err := t.pay(ctx, n, payersAtOnce, func() {})
+	if err != nil {
 		return 0, err
+	}
+	for i := range waiting {
+		if waiting[i].status != payment.StatusReserved {
+			return 0, fmt.Errorf("a payment that was to wait is %s", waiting[i].status)
+		}
 	}
 	return inUse() - before, nil
 }

@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 // shape is a report without its figures, and without how wide its columns are.
@@ -47,8 +50,8 @@ func TestBenchPayments(t *testing.T) {
 	got := measured(t, 6+9+1, "payments", "--banks", banks, "--payments", "8", "--in-flight", "4")
 	const want = `Payments through REST, all parts in one process
 
-banks channels payments in flight payments/s instructed to settled: p# ms p# ms sent to settled: p# ms p# ms
-# # # # # # # # #
+banks channels payments settled in flight payments/s instructed to settled: p# ms p# ms sent to settled: p# ms p# ms
+# # # # # # # # # #
 
 where the time goes p# ms p# ms
 RECEIVED # #
@@ -235,6 +238,38 @@ func TestProgress(t *testing.T) {
 	p.step()
 	if want := "\rthings [" + strings.Repeat("#", barWidth) + "] 2 of 2\n"; b.String() != want {
 		t.Errorf("%q", &b)
+	}
+}
+
+// Payments that are refused are counted, with the reason.
+func TestPrintRefused(t *testing.T) {
+	var b bytes.Buffer
+	paid := []paidOne{
+		{settled: 1}, {status: payment.StatusRejected, reason: "AB05"}, {status: payment.StatusRejected, reason: "AB05"},
+	}
+	if err := printRefused(&b, paid[:1]); err != nil || b.Len() > 0 {
+		t.Errorf("%q, %v", &b, err)
+	}
+	err := printRefused(&b, paid)
+	if got := shape(b.String()); err != nil || got != "\nnot settled payments\nREJECTED AB# #\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// What a payment's events say of its way.
+func TestReadWay(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+	p := paidOne{sent: at(90)}
+	p.read([]payment.Entry{
+		{At: at(100), To: payment.StatusReceived},
+		{At: at(110), From: payment.StatusReceived, To: payment.StatusChecked},
+		{At: at(115), From: payment.StatusChecked, To: payment.StatusChecked},
+		{At: at(140), From: payment.StatusChecked, To: payment.StatusSettled},
+		{At: at(170), From: payment.StatusSettled, To: payment.StatusPosted},
+	})
+	want := []stay{{payment.StatusReceived, 10 * time.Millisecond}, {payment.StatusChecked, 30 * time.Millisecond}}
+	if p.settled != 40*time.Millisecond || p.seen != 50*time.Millisecond || !slices.Equal(p.way, want) {
+		t.Errorf("%+v", p)
 	}
 }
 

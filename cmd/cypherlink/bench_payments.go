@@ -44,8 +44,14 @@ func (c *benchPayments) run(s *session, dir string, logs io.Writer) (err error) 
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
 	// The first payment in each direction of a channel is not counted.
-	if _, err := t.pay(s, 2*len(t.pairs), min(c.InFlight, 2*len(t.pairs)), func() {}); err != nil {
+	first, err := t.pay(s, 2*len(t.pairs), min(c.InFlight, 2*len(t.pairs)), func() {})
+	if err != nil {
 		return err
+	}
+	for i := range first {
+		if first[i].status != payment.StatusCompleted {
+			return fmt.Errorf("the first payments end as %s", first[i].status)
+		}
 	}
 	bar := newProgress(s.log, "payments", c.Payments)
 	var paid []paidOne
@@ -70,9 +76,8 @@ type traffic struct {
 	banks    []*restBank
 	pairs    [][2]int // of banks that have a channel
 	channels []string // of the pairs
-	// ended tells which statuses end the wait for a payment, and want is the one that it is to have then.
+	// ended tells which statuses end the wait for a payment.
 	ended func(payment.Status) bool
-	want  payment.Status
 	// oneWay: only the first bank of each pair pays.
 	oneWay bool
 
@@ -85,6 +90,9 @@ type paidOne struct {
 	uetr cypherlink.UETR
 	from int // an index of banks
 	sent time.Time
+	// status is how the wait for it ended, and reason the ISO reason if it was refused.
+	status payment.Status
+	reason string
 	// settled is how long it took by the paying bank's own events, from the instruction to SETTLED; seen is
 	// the same from the sending of the request on.
 	settled, seen time.Duration
@@ -100,7 +108,7 @@ type stay struct {
 
 func newTraffic(ended func(payment.Status) bool) *traffic {
 	return &traffic{
-		ended: ended, want: payment.StatusCompleted, waiting: map[cypherlink.UETR]chan payment.Status{},
+		ended: ended, waiting: map[cypherlink.UETR]chan payment.Status{},
 	}
 }
 
@@ -179,7 +187,7 @@ func (t *traffic) open(ctx context.Context) error {
 }
 
 // pay makes so many payments, so many at a time, over all channels in turn and in both directions, and
-// waits for each: until it is completed, if nothing else is wanted. step is called after each.
+// waits for each. step is called after each.
 func (t *traffic) pay(ctx context.Context, payments, inFlight int, step func()) ([]paidOne, error) {
 	all := make([]paidOne, payments)
 	var next atomic.Int64
@@ -222,10 +230,7 @@ func (t *traffic) payOne(ctx context.Context, n int, p *paidOne) (err error) {
 		return err
 	}
 	select {
-	case status := <-ended:
-		if status != t.want {
-			return fmt.Errorf("%s is %s", p.uetr, status)
-		}
+	case p.status = <-ended:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%s is not over: %w", p.uetr, context.Cause(ctx))
@@ -255,6 +260,9 @@ func (t *traffic) stamp(ctx context.Context, paid []paidOne) error {
 func (p *paidOne) read(entries []payment.Entry) {
 	entered := entries[0].At
 	for _, e := range entries {
+		if e.Reason != "" {
+			p.reason = e.Reason
+		}
 		if e.From == e.To {
 			continue
 		}
@@ -274,20 +282,41 @@ func (c *benchPayments) report(
 ) error {
 	var settled, seen times
 	for i := range paid {
-		settled, seen = append(settled, paid[i].settled), append(seen, paid[i].seen)
+		if paid[i].settled > 0 {
+			settled, seen = append(settled, paid[i].settled), append(seen, paid[i].seen)
+		}
 	}
 	fmt.Fprintf(out, "Payments through REST, all parts in one process, on %s\n\n", hardware())
 	return errors.Join(printTable(out, [][]string{
 		{
-			"banks", "channels", "payments", "in flight", "payments/s", "instructed to settled: p50 ms", "p99 ms",
+			"banks", "channels", "payments", "settled", "in flight", "payments/s", "instructed to settled: p50 ms", "p99 ms",
 			"sent to settled: p50 ms", "p99 ms",
 		},
 		{
-			strconv.Itoa(c.Banks), strconv.Itoa(channels), strconv.Itoa(len(paid)), strconv.Itoa(c.InFlight),
-			fmt.Sprintf("%.1f", float64(len(paid))/took.Seconds()),
+			strconv.Itoa(c.Banks), strconv.Itoa(channels), strconv.Itoa(len(paid)), strconv.Itoa(len(settled)),
+			strconv.Itoa(c.InFlight), fmt.Sprintf("%.1f", float64(len(settled))/took.Seconds()),
 			settled.ms(50), settled.ms(99), seen.ms(50), seen.ms(99),
 		},
-	}), printStays(out, paid), printShares(out, len(paid), shares))
+	}), printRefused(out, paid), printStays(out, paid), printShares(out, len(paid), shares))
+}
+
+// printRefused prints how the payments ended that were not settled, if there are any.
+func printRefused(out io.Writer, paid []paidOne) error {
+	ends := map[string]int{}
+	for i := range paid {
+		if p := &paid[i]; p.settled == 0 {
+			ends[string(p.status)+" "+p.reason]++
+		}
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	rows := [][]string{{"not settled", "payments"}}
+	for _, end := range sorted(ends) {
+		rows = append(rows, []string{end, strconv.Itoa(ends[end])})
+	}
+	fmt.Fprintln(out)
+	return printTable(out, rows)
 }
 
 // printStays prints how long the payments had each status on the way to SETTLED.
