@@ -24,19 +24,18 @@ func (w *channelWorld) speaks(from *player, to *Connect, id channels.ID, all ...
 	return err
 }
 
-// writes is the next update of a bank's lane, signed by it and by as many Validators as it takes.
-func (w *channelWorld) writes(by *player, id channels.ID, after channels.Head, ops ...channels.Operation) channels.Entry {
+// writes is the first update of a bank's lane, signed by it and by as many Validators as it takes.
+func (w *channelWorld) writes(by *player, id channels.ID, ops ...channels.Operation) channels.Entry {
 	w.tb.Helper()
 	ch, ok, err := w.chain.state.Channel(id)
 	if err != nil || !ok {
 		w.tb.Fatal(ok, err)
 	}
 	side, _ := ch.Side(by.id())
-	u := channels.Update{Channel: id, Lane: side, Gen: ch.Lanes[side].Gen, Prev: after.Hash, Head: after}
-	if after.Seq == 0 {
-		u.Prev, u.Locks = cypherlink.Hash(id), channels.LockRoot(nil)
+	u := channels.Update{
+		Channel: id, Lane: side, Gen: ch.Lanes[side].Gen, Prev: cypherlink.Hash(id), Body: channels.BodyRoot(ops),
 	}
-	u.Seq, u.Body = after.Seq+1, channels.BodyRoot(ops)
+	u.Seq, u.Locks = 1, channels.LockRoot(nil)
 	for _, op := range ops {
 		u.Paid += op.(channels.Pay).Amount
 	}
@@ -86,7 +85,7 @@ func TestPayerPaysLess(t *testing.T) {
 		w.setFault(unwritten)
 		uetr := w.pays(a, 1, w.a, w.b, "10.00")
 		less := channels.Pay{Payment: uetr, Amount: 1, Terms: w.promised(b, uetr)}
-		if err := w.speaks(w.a, b, id, channels.Offer{Entry: w.writes(w.a, id, channels.Head{}, less)}); err != nil {
+		if err := w.speaks(w.a, b, id, channels.Offer{Entry: w.writes(w.a, id, less)}); err != nil {
 			t.Fatal(err)
 		}
 		w.eventually("it is anchored", func() bool {
@@ -265,7 +264,7 @@ func TestWrittenAgainAfterVoid(t *testing.T) {
 		pay := channels.Pay{Payment: uetr, Amount: 10_00, Terms: w.promised(b, uetr)}
 		w.stop(w.a)
 		w.chain.halt(true)
-		offer := channels.Offer{Entry: w.writes(w.a, id, channels.Head{}, pay)}
+		offer := channels.Offer{Entry: w.writes(w.a, id, pay)}
 		if err := w.speaks(w.a, b, id, offer); err != nil {
 			t.Fatal(err)
 		}
@@ -283,7 +282,7 @@ func TestWrittenAgainAfterVoid(t *testing.T) {
 		w.until(b, uetr, StatusAborted)
 		w.startBank(w.a)
 		w.eventually("both talk", func() bool { return b.teller(id).shown.Load().Synced })
-		offer = channels.Offer{Entry: w.writes(w.a, id, channels.Head{}, pay)}
+		offer = channels.Offer{Entry: w.writes(w.a, id, pay)}
 		if err := w.speaks(w.a, b, id, offer); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
+	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
 )
@@ -19,7 +22,7 @@ func TestEquivocation(t *testing.T) {
 		one := channels.Pay{Payment: uetr, Amount: 10_00, Terms: w.promised(b, uetr)}
 		other := channels.Pay{Payment: uetr, Amount: 1, Terms: one.Terms}
 		for _, pay := range []channels.Pay{one, other} {
-			if err := w.speaks(w.a, b, id, channels.Offer{Entry: w.writes(w.a, id, channels.Head{}, pay)}); err != nil {
+			if err := w.speaks(w.a, b, id, channels.Offer{Entry: w.writes(w.a, id, pay)}); err != nil {
 				t.Fatal(err)
 			}
 			w.eventually("the first is countersigned", func() bool {
@@ -185,5 +188,42 @@ func TestReleaseWithSilentBank(t *testing.T) {
 		if ch, err := a.Channel(t.Context(), id); err != nil || ch.Releases != 0 || ch.Escrow[ch.Own] != funds {
 			t.Errorf("%+v, %v", ch, err)
 		}
+	})
+}
+
+// A bank is revoked: its channels close of themselves, what both have signed is settled, what was signed and
+// is not bound is not, and both banks' money is where it belongs.
+func TestRevocationCloses(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
+		w.setFault(func(c call) ([]byte, error) { // the last payment is signed by its payer alone
+			if c.kind == KindLane {
+				return nil, errDown
+			}
+			return c.serve()
+		})
+		uetr := w.pays(b, 2, w.b, w.a, "3.00")
+		w.until(b, uetr, StatusSigned1)
+		revoke := &chain.Revoke{ID: w.a.id()}
+		registry := w.chain.Registry().Registry
+		change := chaintest.Certify(t, registry, registry.Version()+1, revoke, w.authority.key)
+		err := w.chain.HandIn(t.Context(), state.RegistryChange{Certified: change}, func() (bool, error) {
+			return w.chain.Registry().Version() > registry.Version(), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("the channel is closed", func() bool {
+			ch, err := b.Channel(t.Context(), id)
+			return err == nil && ch.State == channels.Closed
+		})
+		w.until(b, uetr, StatusAborted)
+		for who, want := range map[*player]cypherlink.Amount{w.a: -10_00, w.b: 10_00} {
+			if got := w.account(who); got != openingAmount+want {
+				t.Errorf("the account of %s has %d, want %d", who.Name, got, openingAmount+want)
+			}
+		}
+		w.eventually("the hold is released", func() bool { return w.books[w.b.id()].balance == 10_00 })
 	})
 }

@@ -80,7 +80,8 @@ type network struct {
 	a, b, clearing *player
 	operator       *player
 	validators     []*player // the first one is DE's
-	mallory        *player   // another bank
+	authority      *player
+	mallory        *player // another bank
 	ruleSet        cypherlink.Hash
 	requirements   *kyc.Requirements
 	margins        connector.Margins
@@ -147,7 +148,8 @@ func makeNetwork(tb testing.TB, edit func(*chain.GenesisFile)) *network {
 		n.validators = append(n.validators, newPlayer(tb, name, chain.RoleValidator, ""))
 	}
 	everybody := append([]*player{n.a, n.b, n.clearing, n.mallory, n.operator}, n.validators...)
-	everybody = append(everybody, newPlayer(tb, "Authority", chain.RoleAuthority, ""))
+	n.authority = newPlayer(tb, "Authority", chain.RoleAuthority, "")
+	everybody = append(everybody, n.authority)
 	for _, a := range everybody {
 		f.Participants = append(f.Participants, a.Participant)
 	}
