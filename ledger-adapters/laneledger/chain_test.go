@@ -127,12 +127,11 @@ func (c *memoryChain) mutes(body state.Body) bool {
 	if c.mute == nil {
 		return false
 	}
-	muted := false
+	var action channels.Action = channels.Anchor{}
 	if a, ok := body.(state.ChannelAction); ok {
-		muted = c.mute(a.Signed.Action)
-	} else {
-		muted = c.mute(channels.Anchor{})
+		action = a.Signed.Action
 	}
+	muted := c.mute(action)
 	if muted {
 		c.waiting++
 	}

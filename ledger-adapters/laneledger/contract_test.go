@@ -123,7 +123,7 @@ func TestContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ledgertest.Run(t, func(t *testing.T, w *ledgertest.World) ledgertest.Harness {
-				return both{newStrait(t, w, nil), of(w)}.harness()
+				return both{newStrait(t, w), of(w)}.harness()
 			})
 		})
 	}

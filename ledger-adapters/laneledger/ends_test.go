@@ -26,14 +26,12 @@ func (s *strait) submit(of ledgertest.Actor, c *ledger.SignedCommand, want ledge
 }
 
 // becomes waits until an end tells of the custody in that state.
-func (s *strait) becomes(of ledgertest.Actor, id ledger.CustodyID, want ledger.State) (r ledger.Receipt) {
+func (s *strait) becomes(of ledgertest.Actor, id ledger.CustodyID, want ledger.State) {
 	s.Helper()
 	s.eventually("the custody is "+want.String(), func() bool {
-		var err error
-		r, err = s.end(of).ledger.Lookup(s.Context(), id)
+		r, err := s.end(of).ledger.Lookup(s.Context(), id)
 		return err == nil && r.Custody.State == want
 	})
-	return r
 }
 
 func (s *strait) until(second int64) { s.advance(time.Unix(second, 0).Sub(s.now())) }
@@ -46,7 +44,7 @@ func (s *strait) verifier() *laneledger.Verifier {
 // the payer, when it is back, has paid.
 func TestPayerIsGone(t *testing.T) {
 	w := ledgertest.NewWorld()
-	s := newStrait(t, w, nil)
+	s := newStrait(t, w)
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	s.submit(w.Alice, w.Prepare(p), ledger.Prepared)
 	s.halt(w.Alice)
@@ -62,7 +60,7 @@ func TestPayerIsGone(t *testing.T) {
 // is known afterwards pays nobody (H1, H4, H5).
 func TestRevealIsTooLate(t *testing.T) {
 	w := ledgertest.NewWorld()
-	s := newStrait(t, w, nil)
+	s := newStrait(t, w)
 	s.chain.muted(func(a channels.Action) bool { _, is := a.(channels.Reveal); return is })
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	late := s.world.Payment("late", 300, s.now().Unix()+20)
@@ -97,7 +95,7 @@ func TestRevealIsTooLate(t *testing.T) {
 // is no custody, however late it is, until that is final: else what stands behind it would be given back (H5).
 func TestUnboundLockIsNotAbsent(t *testing.T) {
 	w := ledgertest.NewWorld()
-	s := newStrait(t, w, nil)
+	s := newStrait(t, w)
 	s.setFault(func(from, _ cypherlink.ParticipantID, kind uint8) error {
 		if from == w.Bob.ID && kind == payment.KindLane {
 			return errDown
@@ -108,8 +106,9 @@ func TestUnboundLockIsNotAbsent(t *testing.T) {
 		switch a.(type) {
 		case channels.Anchor, channels.Dispute:
 			return true
+		default:
+			return false
 		}
-		return false
 	})
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	ctx, cancel := context.WithCancel(s.Context())
@@ -137,14 +136,14 @@ func TestUnboundLockIsNotAbsent(t *testing.T) {
 // A lock without its payer's Prepare is nobody's custody at its payee's end, and lapses.
 func TestStrayLock(t *testing.T) {
 	w := ledgertest.NewWorld()
-	s := newStrait(t, w, nil)
+	s := newStrait(t, w)
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	prepare := w.Prepare(p)
 	locks := s.end(w.Alice).connect.Locks()
 	if err := locks.File(s.Context(), prepare); err != nil {
 		t.Fatal(err)
 	}
-	locks.Make(prepare.Command.(*ledger.Prepare)) //nolint:errcheck // it is one
+	locks.Make(prepare.Command.(*ledger.Prepare))
 	s.becomes(w.Alice, w.ID(p), ledger.Prepared)
 	if n, err := s.end(w.Bob).connect.Locks().Count(s.Context()); err != nil || n != 0 {
 		t.Errorf("%d events, %v", n, err)
@@ -162,7 +161,7 @@ func TestStrayLock(t *testing.T) {
 // again, or comes after the lock, is kept once.
 func TestTake(t *testing.T) {
 	w := ledgertest.NewWorld()
-	s := newStrait(t, w, nil)
+	s := newStrait(t, w)
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	prepare := w.Prepare(p)
 	unapproved := w.Sign(w.Alice, &ledger.Prepare{Subject: p.Subject, Packet: p.Packet})
@@ -222,7 +221,7 @@ func onChain(w *ledgertest.World, p ledgertest.Payment) *ledger.SignedCommand {
 // and the Validators; and no byte of it can be changed.
 func TestEvidence(t *testing.T) {
 	w := ledgertest.NewWorld()
-	s := newStrait(t, w, nil)
+	s := newStrait(t, w)
 	p, q := s.world.Payment("one", 700, s.now().Unix()+20), s.world.Payment("two", 300, s.now().Unix()+20)
 	lock := func(p ledgertest.Payment) channels.Lock {
 		lock, _ := payment.LockOf(w.Network, &p.Subject)
@@ -314,7 +313,7 @@ func absentAt(t *testing.T, s *strait, of ledgertest.Actor) []byte {
 
 func FuzzEvidence(f *testing.F) {
 	w := ledgertest.NewWorld()
-	s := newStrait(f, w, nil)
+	s := newStrait(f, w)
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	v := s.verifier()
 	f.Add([]byte{})
@@ -338,7 +337,7 @@ func FuzzEvidence(f *testing.F) {
 
 func TestOptions(t *testing.T) {
 	w := ledgertest.NewWorld()
-	s := newStrait(t, w, nil)
+	s := newStrait(t, w)
 	good := laneledger.Options{
 		Genesis: s.Genesis, Locks: s.end(w.Alice).connect.Locks(), Identity: player{w.Alice}, Resend: time.Second,
 	}

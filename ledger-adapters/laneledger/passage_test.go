@@ -350,7 +350,7 @@ func TestCrashesOnTheWay(t *testing.T) {
 	legs(t, func(p *passage, source bool) {
 		settled := cypherlink.Amount(0)
 		for seed := range seeds {
-			random := rand.New(rand.NewPCG(uint64(seed), 1)) //nolint:gosec // a test's
+			random := rand.New(rand.NewPCG(uint64(seed), 1))
 			t := p.pay(seed)
 			for range 3 {
 				time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)

@@ -44,7 +44,8 @@ func (w *Witness) Lookup(ctx context.Context, id ledger.CustodyID) (ledger.Recei
 	case err != nil:
 		return ledger.Receipt{}, err
 	case f.Bank != w.Bank || f.Receipt.Custody.ID != id:
-		return ledger.Receipt{}, fmt.Errorf("a receipt of %s by %s: %w", f.Receipt.Custody.ID, f.Bank, ErrEvidence)
+		return ledger.Receipt{}, fmt.Errorf("a receipt of %s by %s: %w",
+			f.Receipt.Custody.ID, f.Bank, ErrEvidence)
 	}
 	return f.Receipt, nil
 }

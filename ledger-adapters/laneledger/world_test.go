@@ -76,9 +76,9 @@ type strait struct {
 }
 
 // newStrait opens the channel, funds it with all that both have, and starts both ends.
-func newStrait(tb testing.TB, w *ledgertest.World, edit func(*payment.Lanes)) *strait {
+func newStrait(tb testing.TB, w *ledgertest.World) *strait {
 	tb.Helper()
-	s := openStrait(tb, w, false, edit)
+	s := openStrait(tb, w, false, nil)
 	s.start(w.Alice)
 	s.start(w.Bob)
 	tb.Cleanup(s.stop)
