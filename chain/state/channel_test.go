@@ -245,6 +245,7 @@ func TestChannelRefusals(t *testing.T) {
 	if n := state.Rosters(b.State); n != 0 {
 		t.Fatalf("%d rosters of what nobody signed", n)
 	}
+	// what banks and Validators have signed of one joint action stands for no other (attack B13)
 	changed := b.joint(b.opening(), 0, 1, 2, 3).Body.(state.ChannelJoint)
 	changed.Joint.ValidUntil++
 	refuses(state.NewTransaction(changed), channels.T0.Code())
