@@ -11,8 +11,14 @@ import (
 func TestAmountsAtTheirBounds(t *testing.T) {
 	const all = cypherlink.Amount(capital)
 	for _, amounts := range [][]cypherlink.Amount{
-		{0}, {-1}, {math.MinInt64}, {math.MaxInt64}, {1, math.MaxInt64}, {math.MaxInt64, math.MaxInt64},
-		{all + 1}, {all, 1},
+		{0},
+		{-1},
+		{math.MinInt64},
+		{math.MaxInt64},
+		{1, math.MaxInt64},
+		{math.MaxInt64, math.MaxInt64},
+		{all + 1},
+		{all, 1},
 	} {
 		p := meet(t)
 		var ops []Operation

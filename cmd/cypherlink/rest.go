@@ -145,6 +145,14 @@ func openChannel(ctx context.Context, a, b *restBank, tell func(format string, a
 	if id, err = a.open(ctx, b); err != nil {
 		return "", err
 	}
+	c, err := a.channel(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if c.State != stateOpen { // an operator has closed it since
+		tell("channel %s in %s is %s", id, labelClaim, c.State)
+		return id, nil
+	}
 	tell("channel %s is open in %s", id, labelClaim)
 	for _, bank := range []*restBank{a, b} {
 		if err := bank.fund(ctx, id, funded); err != nil {
@@ -154,6 +162,12 @@ func openChannel(ctx context.Context, a, b *restBank, tell func(format string, a
 	}
 	return id, nil
 }
+
+// The states of a channel, as the API says them, in which it is not over.
+const (
+	stateOpening = "OPENING"
+	stateOpen    = "OPEN"
+)
 
 // open has a channel opened with another bank, and waits until both are in step.
 func (b *restBank) open(ctx context.Context, with *restBank) (id string, err error) {
@@ -168,7 +182,7 @@ func (b *restBank) open(ctx context.Context, with *restBank) (id string, err err
 			if _, unknown := errors.AsType[*cypherlink.Error](err); unknown { // it has not seen it yet
 				return false, nil
 			}
-			return err == nil && c.State == "OPEN" && c.Synced, err
+			return err == nil && (c.State == stateOpen && c.Synced || c.State != stateOpen && c.State != stateOpening), err
 		})
 		if err != nil {
 			return "", err
