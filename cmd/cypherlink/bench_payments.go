@@ -172,18 +172,21 @@ func (t *traffic) open(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for _, pair := range t.pairs {
-		a, b := t.banks[pair[0]], t.banks[pair[1]]
-		id, err := a.open(ctx, b)
-		if err != nil {
-			return err
-		}
-		t.channels = append(t.channels, id)
-		if err := errors.Join(a.fund(ctx, id, share), b.fund(ctx, id, share)); err != nil {
-			return err
-		}
+	t.channels = make([]string, len(t.pairs))
+	group, ctx = errgroup.WithContext(ctx)
+	group.SetLimit(payersAtOnce)
+	for i, pair := range t.pairs {
+		group.Go(func() error {
+			a, b := t.banks[pair[0]], t.banks[pair[1]]
+			id, err := a.open(ctx, b)
+			if err != nil {
+				return err
+			}
+			t.channels[i] = id
+			return errors.Join(a.fund(ctx, id, share), b.fund(ctx, id, share))
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // pay makes so many payments, so many at a time, over all channels in turn and in both directions, and

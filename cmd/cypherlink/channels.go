@@ -86,14 +86,16 @@ func (c *channelsConfig) configure(b *payment.Bank) error {
 	return nil
 }
 
-// localChannels are the channels of the local network, whose blocks follow within a second.
-func localChannels() channelsConfig {
+// localChannels are the channels of a bank with so many others on the local network, whose blocks follow
+// within a second. It anchors five times a second, in one channel after the other: each anchor is verified by
+// everybody who follows the chain.
+func localChannels(others int) channelsConfig {
 	claim := assetClaim()
 	return channelsConfig{
 		Assets: []assetName{{claim.Ledger, claim.Code}}, Hold: jsonDuration(20 * time.Second),
 		Window: jsonDuration(8 * time.Second), Blocks: 5, Lag: jsonDuration(3 * time.Second),
 		Inclusion: jsonDuration(2 * time.Second), Joint: jsonDuration(3 * time.Second),
 		Certify: jsonDuration(2 * time.Second), Resend: jsonDuration(500 * time.Millisecond),
-		Anchor: jsonDuration(200 * time.Millisecond),
+		Anchor: jsonDuration(time.Duration(others) * 200 * time.Millisecond),
 	}
 }

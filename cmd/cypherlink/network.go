@@ -333,7 +333,7 @@ func (b *builder) bank(
 	return b.write(folder, connectConfig{
 		institutionConfig: common, Funding: assetName{funding.Ledger, funding.Code},
 		Connector: b.by[folderClearing].ID, Address: address, Secret: "ilp.secret",
-		Dearest: dearest, Customers: customers, Screening: []string{}, Channels: localChannels(),
+		Dearest: dearest, Customers: customers, Screening: []string{}, Channels: localChannels(len(banks) - 1),
 		Negotiate: jsonDuration(10 * time.Second), Approve: jsonDuration(5 * time.Second),
 	})
 }
