@@ -69,18 +69,13 @@ func (r *LockRecord) Content() *ledger.Prepare {
 	return p
 }
 
-// Find is the record of a lock, and which lock a condition has; zero if none.
-func (l *Locks) Find(
-	ctx context.Context, id channels.LockID, condition cypherlink.Condition,
-) (record LockRecord, under channels.LockID, err error) {
+// Find is the record of a lock, empty if there is none.
+func (l *Locks) Find(ctx context.Context, id channels.LockID) (record LockRecord, err error) {
 	err = l.c.Store.View(ctx, func(r *store.Reader) (err error) {
-		if record, err = loadLock(r, id); err != nil {
-			return err
-		}
-		under, err = lockUnder(r, condition)
+		record, err = loadLock(r, id)
 		return err
 	})
-	return record, under, err
+	return record, err
 }
 
 func loadLock(r *store.Reader, id channels.LockID) (LockRecord, error) {
@@ -110,17 +105,6 @@ func loadLock(r *store.Reader, id channels.LockID) (LockRecord, error) {
 	return record, nil
 }
 
-func lockUnder(r *store.Reader, c cypherlink.Condition) (id channels.LockID, err error) {
-	raw, err := r.Get(conditionRecord(c))
-	if err != nil || raw == nil {
-		return id, err
-	}
-	if copy(id[:], raw) != len(id) || len(raw) != len(id) {
-		return id, fmt.Errorf("%s: %w", conditionRecord(c), ErrLock)
-	}
-	return id, nil
-}
-
 // File keeps a payer's signed Prepare of a lock, durably: the same again changes nothing, other content is
 // ledger.CodeCustodyDiffers, a condition that another lock has ledger.CodeConditionUsed. Nothing is locked
 // by it, and the rules of the ledger the caller has applied.
@@ -142,11 +126,11 @@ func (l *Locks) File(ctx context.Context, command *ledger.SignedCommand) error {
 			}
 			return nil
 		}
-		under, err := lockUnder(&tx.Reader, p.Subject.Condition)
+		under, err := tx.Get(conditionRecord(p.Subject.Condition))
 		if err != nil {
 			return err
 		}
-		if under != (channels.LockID{}) {
+		if under != nil {
 			return refuse(ledger.CodeConditionUsed, "DU03", "another lock has the condition", nil)
 		}
 		if err := tx.Put(conditionRecord(p.Subject.Condition), id[:]); err != nil {

@@ -16,10 +16,9 @@ import (
 type book struct {
 	self cypherlink.ParticipantID
 	// channel is the one in which a Prepare's leg moves, nil if there is none.
-	channel   *payment.Channel
-	condition cypherlink.Condition
-	id, under ledger.CustodyID
-	record    payment.LockRecord
+	channel *payment.Channel
+	id      ledger.CustodyID
+	record  payment.LockRecord
 }
 
 var _ ledger.Book = (*book)(nil)
@@ -50,10 +49,9 @@ func (b *book) Custody(id ledger.CustodyID) (custody ledger.Custody, ok bool, er
 	return custodyOf(&b.record), true, nil
 }
 
-// Locked implements ledger.Book. The lock itself, if it is still to be made, does not count.
-func (b *book) Locked(condition cypherlink.Condition) (bool, error) {
-	return condition == b.condition && b.under != (ledger.CustodyID{}) && b.under != b.id, nil
-}
+// Locked implements ledger.Book. Whether another lock has the condition is decided where the Prepare is
+// filed, in one commit.
+func (b *book) Locked(cypherlink.Condition) (bool, error) { return false, nil }
 
 // Write implements ledger.Book.
 func (b *book) Write(ledger.Custody) error { return nil }

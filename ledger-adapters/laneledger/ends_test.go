@@ -133,6 +133,27 @@ func TestUnboundLockIsNotAbsent(t *testing.T) {
 	}
 }
 
+// Where the banks agree to it, a preimage goes to the payer off chain, and the lock is settled without a reveal
+// (H1, H3).
+func TestSecretOffChain(t *testing.T) {
+	w := ledgertest.NewWorld()
+	s := newStrait(t, w)
+	s.stop()
+	s.lanes.OffChain = 1000
+	s.start(w.Alice)
+	s.start(w.Bob)
+	s.seen(0)
+	s.chain.muted(func(a channels.Action) bool { _, is := a.(channels.Reveal); return is })
+	p := s.world.Payment("one", 700, s.now().Unix()+20)
+	s.submit(w.Alice, w.Prepare(p), ledger.Prepared)
+	r := s.submit(w.Bob, w.Confirm(w.Bob, p), ledger.Confirmed)
+	f, err := s.verifier().Verify(r.Evidence)
+	if _, settled := f.Proved.(channels.Settle); err != nil || !settled {
+		t.Errorf("%+v, %v", f, err)
+	}
+	s.becomes(w.Alice, w.ID(p), ledger.Confirmed)
+}
+
 // A lock without its payer's Prepare is nobody's custody at its payee's end, and lapses.
 func TestStrayLock(t *testing.T) {
 	w := ledgertest.NewWorld()
@@ -167,6 +188,8 @@ func TestTake(t *testing.T) {
 	unapproved := w.Sign(w.Alice, &ledger.Prepare{Subject: p.Subject, Packet: p.Packet})
 	reverse := s.world.Payment("reverse", 700, s.now().Unix()+20)
 	reverse.Subject.Fields.Debit, reverse.Subject.Fields.Credit = w.Account(w.Bob), w.Account(w.Alice)
+	elsewhere := s.world.Payment("elsewhere", 700, s.now().Unix()+20)
+	elsewhere.Subject.Fields.Credit = w.Account(w.Mallory)
 	forged := w.Prepare(p)
 	ledgertest.Resign(w.Mallory, forged)
 	for name, tt := range map[string]struct {
@@ -177,7 +200,8 @@ func TestTake(t *testing.T) {
 		"of another sender":      {w.Mallory, prepare.Encode(), ledger.CodeNotAllowed},
 		"under another's name":   {w.Alice, forged.Encode(), ledger.CodeSignature},
 		"without verdicts":       {w.Alice, unapproved.Encode(), ledger.CodeNotApproved},
-		"for another payee":      {w.Alice, w.Sign(w.Alice, &ledger.Prepare{Subject: reverse.Subject}).Encode(), ledger.CodeNotAllowed},
+		"out of the payee's":     {w.Alice, w.Sign(w.Alice, &ledger.Prepare{Subject: reverse.Subject}).Encode(), ledger.CodeNotAllowed},
+		"for another payee":      {w.Alice, w.Prepare(elsewhere).Encode(), ledger.CodeUnknownAccount},
 		"of another command":     {w.Alice, w.Confirm(w.Alice, p).Encode(), ledger.CodeNotAllowed},
 		"of no command":          {w.Alice, []byte{1}, ledger.CodeMalformed},
 		"for a custody of chain": {w.Alice, onChain(w, p).Encode(), ledger.CodeUnknownAccount},
@@ -201,9 +225,11 @@ func TestTake(t *testing.T) {
 	if err := s.end(w.Bob).ledger.Take(s.Context(), w.Alice.ID, prepare.Encode()); err != nil {
 		t.Error(err)
 	}
-	_, err = s.end(w.Bob).ledger.Submit(s.Context(), w.Prepare(s.world.Payment("two", 1, s.now().Unix()+20)))
-	if cypherlink.ErrorCode(err) != ledger.CodeNotAllowed {
-		t.Errorf("prepared at the payee's end: %v", err)
+	two := s.world.Payment("two", 1, s.now().Unix()+20)
+	_, err = s.end(w.Bob).ledger.Submit(s.Context(), w.Prepare(two))
+	record, none := s.end(w.Bob).connect.Locks().Find(s.Context(), channels.LockID(w.ID(two)))
+	if cypherlink.ErrorCode(err) != ledger.CodeNotAllowed || none != nil || record.Prepare != nil {
+		t.Errorf("prepared at the payee's end: %v, %+v, %v", err, record, none)
 	}
 	_, err = s.end(w.Alice).ledger.Submit(s.Context(), w.Return(w.Bob, p))
 	if cypherlink.ErrorCode(err) != ledger.CodeNotAllowed {

@@ -80,24 +80,22 @@ type judged struct {
 func (l *Ledger) judge(ctx context.Context, command *ledger.SignedCommand) (j judged, err error) {
 	b := book{self: l.Locks.Bank()}
 	if p, ok := command.Command.(*ledger.Prepare); ok {
-		b.condition, b.channel = p.Subject.Condition, l.Locks.Channel(p)
+		b.channel = l.Locks.Channel(p)
 	}
 	charter := l.charterFor(b.channel)
 	if err := charter.Authenticate(command)[0]; err != nil {
 		return j, err
 	}
 	b.id = ledger.CustodyID(command.Command.About(command.Network))
-	record, under, err := l.Locks.Find(ctx, channels.LockID(b.id), b.condition)
-	if err != nil {
+	if b.record, err = l.Locks.Find(ctx, channels.LockID(b.id)); err != nil {
 		return j, err
 	}
-	b.record, b.under = record, ledger.CustodyID(under)
 	nowMS, err := l.Locks.Present(channels.LockID{})
 	if err != nil {
 		return j, err
 	}
 	want, err := charter.Apply(&b, nowMS, command)
-	return judged{want, record, want.Expired(nowMS)}, err
+	return judged{want, b.record, want.Expired(nowMS)}, err
 }
 
 // Submit implements ledger.Ledger. A Prepare is handed in at its payer's end, a Return before the expiry at
@@ -152,10 +150,8 @@ func (l *Ledger) Take(ctx context.Context, from cypherlink.ParticipantID, body [
 	if err != nil {
 		return refuse(ledger.CodeMalformed, "FF01", "the message is malformed", err)
 	}
-	p, ok := command.Command.(*ledger.Prepare)
-	if !ok || from != command.Signer || p.Subject.Fields.Credit.Owner != l.Locks.Bank() {
-		return refuse(ledger.CodeNotAllowed, "DS0H",
-			"the command prepares no lock of its sender's for this bank", nil)
+	if _, ok := command.Command.(*ledger.Prepare); !ok || from != command.Signer {
+		return refuse(ledger.CodeNotAllowed, "DS0H", "the command is no Prepare of its sender's", nil)
 	}
 	_, err = l.judge(ctx, command)
 	if err == nil {
@@ -176,7 +172,7 @@ func (l *Ledger) await(ctx context.Context, command ledger.Command, j *judged) (
 	refused := l.order(command, j)
 	for {
 		changed := l.Locks.Changed()
-		record, _, err := l.Locks.Find(ctx, id, cypherlink.Condition{})
+		record, err := l.Locks.Find(ctx, id)
 		if err != nil {
 			return ledger.Receipt{}, err
 		}
@@ -228,7 +224,7 @@ func (l *Ledger) order(command ledger.Command, j *judged) <-chan error {
 // is payment.ErrNotNow: that there is no custody would not be final.
 func (l *Ledger) Lookup(ctx context.Context, id ledger.CustodyID) (ledger.Receipt, error) {
 	nowMS, undecided := l.Locks.Present(channels.LockID(id)) // before the store is read
-	record, _, err := l.Locks.Find(ctx, channels.LockID(id), cypherlink.Condition{})
+	record, err := l.Locks.Find(ctx, channels.LockID(id))
 	if err != nil {
 		return ledger.Receipt{}, err
 	}

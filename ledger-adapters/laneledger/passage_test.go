@@ -53,7 +53,7 @@ func play(t *testing.T, source bool, test func(p *passage)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := ledgertest.NewWorld()
 		p := &passage{
-			strait: openStrait(t, w, true, nil), outcomes: map[string]connector.Outcome{},
+			strait: openStrait(t, w, true), outcomes: map[string]connector.Outcome{},
 			other:   cypherlink.Asset{Ledger: "other", Code: "CNY", Scale: 2},
 			offices: map[cypherlink.ParticipantID]*office{},
 			base:    "private.cl.payee", secret: ilp.ServerSecret{7},

@@ -78,7 +78,7 @@ type strait struct {
 // newStrait opens the channel, funds it with all that both have, and starts both ends.
 func newStrait(tb testing.TB, w *ledgertest.World) *strait {
 	tb.Helper()
-	s := openStrait(tb, w, false, nil)
+	s := openStrait(tb, w, false)
 	s.start(w.Alice)
 	s.start(w.Bob)
 	tb.Cleanup(s.stop)
@@ -87,7 +87,7 @@ func newStrait(tb testing.TB, w *ledgertest.World) *strait {
 }
 
 // openStrait is newStrait before anybody starts; live: the chain's time is the clock's.
-func openStrait(tb testing.TB, w *ledgertest.World, live bool, edit func(*payment.Lanes)) *strait {
+func openStrait(tb testing.TB, w *ledgertest.World, live bool) *strait {
 	tb.Helper()
 	s := &strait{
 		TB: tb, world: w, dir: tb.TempDir(), clerk: ledgertest.NewActor("clearing"),
@@ -115,9 +115,6 @@ func openStrait(tb testing.TB, w *ledgertest.World, live bool, edit func(*paymen
 		Resend: 200 * time.Millisecond, Anchor: 50 * time.Millisecond,
 	}
 	s.lanes.Limits.WindowS, s.lanes.Limits.Blocks, s.lanes.Limits.MinExpiryS = 8, 3, w.MinExpiry
-	if edit != nil {
-		edit(&s.lanes)
-	}
 	s.chain = newChain(tb, s.Network)
 	s.chain.live = live
 	s.open()
