@@ -54,7 +54,7 @@ func up(t *testing.T, dir string) map[string]string {
 	return env
 }
 
-// posted posts pay.json and pay.xml to Bank A, and wants them taken. The same certificate opens the
+// posted posts pay.json and pay.xml to Bank A and pay-channel.json to both banks, and wants them taken. The same certificate opens the
 // other APIs and the broker.
 func posted(t *testing.T, dir string, env map[string]string, key string) {
 	t.Helper()
@@ -72,6 +72,8 @@ func posted(t *testing.T, dir string, env map[string]string, key string) {
 	}{
 		{"pay.json", "application/json", env["API_BANK_A"] + "/v1/payments", http.StatusAccepted},
 		{"pay.xml", "application/xml", env["API_BANK_A"] + "/v1/iso20022", http.StatusAccepted},
+		{"pay-channel.json", "application/json", env["API_BANK_A"] + "/v1/payments", http.StatusAccepted},
+		{"pay-channel.json", "application/json", env["API_BANK_B"] + "/v1/payments", http.StatusAccepted},
 		{"", "", env["API_BANK_B"] + "/healthz", http.StatusOK},
 		{"", "", env["API_CLEARING"] + "/healthz", http.StatusOK},
 	} {
@@ -86,8 +88,8 @@ func posted(t *testing.T, dir string, env map[string]string, key string) {
 			}
 			request.Header.Set("Content-Type", tt.kind)
 		}
-		if tt.file == "pay.json" {
-			request.Header.Set("Idempotency-Key", key)
+		if tt.kind == "application/json" {
+			request.Header.Set("Idempotency-Key", key+tt.file)
 		}
 		answer, err := client.Do(request)
 		if err != nil {
