@@ -229,7 +229,8 @@ func (h *heldLock) next(own channels.Side, v *channels.View) (s ledger.State, pr
 	if preimage, ok := h.revealed(v); ok {
 		return ledger.Confirmed, preimage
 	}
-	if h.lane != own && h.lost(v) {
+	// A channel that has paid out was followed by nobody while it did: every lock is decided (T9).
+	if h.lane != own && h.lost(v) || v.Channel.State == channels.Closed {
 		return ledger.Returned, preimage
 	}
 	return ledger.Prepared, preimage
@@ -238,7 +239,7 @@ func (h *heldLock) next(own channels.Side, v *channels.View) (s ledger.State, pr
 // never tells whether a lock of which nothing was told never will be a custody.
 func (h *heldLock) never(own channels.Side, v *channels.View) bool {
 	if h.lane == own {
-		return h.gone
+		return h.gone || v.Channel.State == channels.Closed && !h.bound
 	}
 	_, settled := h.end.(channels.Settle)
 	_, revealed := h.revealed(v)

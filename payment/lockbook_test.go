@@ -31,6 +31,10 @@ func TestWhatIsToldOfALock(t *testing.T) {
 		v.Revealed = []channels.Revealed{{Preimage: cypherlink.Preimage{9}, S: 1}, {Preimage: preimage, S: s}}
 		return v
 	}
+	closed := func(v *channels.View) *channels.View {
+		v.Channel.State = channels.Closed
+		return v
+	}
 	own, other := channels.A, channels.B
 	const absent, prepared, confirmed, returned = ledger.Absent, ledger.Prepared, ledger.Confirmed, ledger.Returned
 	for _, tt := range []struct {
@@ -64,6 +68,9 @@ func TestWhatIsToldOfALock(t *testing.T) {
 		},
 		{"consent ends it", other, heldLock{told: prepared, bound: true, end: unlock}, at(50), returned},
 		{"so does a cut", other, heldLock{told: prepared, bound: true, void: true}, at(50), returned},
+		{"a closed channel has decided", own, heldLock{told: prepared, bound: true}, closed(at(50)), returned},
+		{"for its payee too", other, heldLock{told: prepared, bound: true, released: true}, closed(at(150)), returned},
+		{"by the reveal", own, heldLock{told: prepared, bound: true}, closed(revealed(150, 99)), confirmed},
 		{"what is told stands", other, heldLock{told: confirmed, bound: true, void: true}, at(150), confirmed},
 	} {
 		b := newLockBook(own)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger-adapters/laneledger"
@@ -377,5 +378,51 @@ func TestOptions(t *testing.T) {
 		if _, err := laneledger.New(o); !errors.Is(err, laneledger.ErrOptions) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A channel that was closed and paid out while its banks were away: what became of its locks is told all the same.
+func TestClosedWhileAway(t *testing.T) {
+	w := ledgertest.NewWorld()
+	s := newStrait(t, w)
+	p, q := s.world.Payment("paid", 700, s.now().Unix()+20), s.world.Payment("lapsed", 300, s.now().Unix()+20)
+	s.submit(w.Alice, w.Prepare(p), ledger.Prepared)
+	s.submit(w.Alice, w.Prepare(q), ledger.Prepared)
+	at := channels.A
+	if s.Banks()[channels.A].ID != w.Alice.ID {
+		at = channels.B
+	}
+	s.eventually("both locks are anchored", func() bool {
+		v, err := s.chain.View(s.id, nil)
+		return err == nil && v.Channel.Lanes[at].Head.Locked == 1000
+	})
+	s.stop()
+	var locks []channels.Lock
+	for _, p := range []ledgertest.Payment{p, q} {
+		lock, _ := payment.LockOf(w.Network, &p.Subject)
+		locks = append(locks, lock)
+	}
+	sequence := uint64(1 << 62) // above what Bob has signed
+	hand := func(a channels.Action) {
+		t.Helper()
+		sequence++
+		if err := s.chain.block(state.ChannelAction{Signed: s.Act(w.Bob, sequence, a)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hand(channels.Reveal{Preimage: p.Preimage})
+	hand(channels.Close{Channel: s.id})
+	for range 4 {
+		s.advance(3 * time.Second)
+	}
+	hand(channels.Supply{Channel: s.id, Lane: at, Locks: locks})
+	s.until(p.Subject.Fields.Expiry)
+	if v, err := s.chain.View(s.id, nil); err != nil || v.Channel.State != channels.Closed {
+		t.Fatalf("%s, %v", v.Channel.State, err)
+	}
+	for _, of := range []ledgertest.Actor{w.Alice, w.Bob} {
+		s.start(of)
+		s.becomes(of, w.ID(p), ledger.Confirmed)
+		s.becomes(of, w.ID(q), ledger.Returned)
 	}
 }
