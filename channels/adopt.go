@@ -13,6 +13,7 @@ func (p *Party) adopt() {
 	})
 	for _, lane := range []Side{A, B} {
 		l, on := &p.d.lanes[lane], &c.Lanes[lane]
+		l.refill(&on.Head)
 		switch {
 		case on.Gen < l.gen:
 			p.view.Fresh = false // the follower began anew, and is behind the log
@@ -38,6 +39,16 @@ func (p *Party) adopt() {
 		if p.d.lanes[lane].barred {
 			p.raise(lane, math.MaxUint32)
 		}
+	}
+}
+
+// refill gives the head of a channel that has paid out what it had locked before: its hash says so.
+func (l *laneLog) refill(h *Head) {
+	if h.Seq < l.base.Seq || h.Seq > l.last.Seq {
+		return
+	}
+	if known := l.head(h.Seq); known.Hash == h.Hash {
+		*h = known
 	}
 }
 

@@ -110,3 +110,35 @@ func TestClaimAfterCrash(t *testing.T) {
 		t.Fatalf("paid %d, locked %d", l.last.Paid, l.last.Locked)
 	}
 }
+
+// A bank that was away while its channel closed and paid out its locks still learns that what it had signed
+// beyond the anchored head is void.
+func TestPaidOutWhileAway(t *testing.T) {
+	p := meet(t)
+	p.lockOf(30)
+	p.include(B, mustBest(t, p.parties[B]))
+	p.pays(A, 7)
+	written := p.parties[A].own().last.Hash
+	p.flying[B] = nil
+	if err := p.chainDoes(B, Close{p.chain.ID}); err != nil {
+		t.Fatal(err)
+	}
+	for range 200 { // nobody of A's sees a block
+		p.now = Time{p.now.S + 1, p.now.Height + 1}
+		moves, _ := p.chain.Expire(p.rules(), p.now)
+		p.move(moves)
+	}
+	if p.chain.State != Closed || p.chain.Lanes[A].Head.Seq != 1 {
+		t.Fatalf("%s, %+v", p.chain.State, p.chain.Lanes[A].Head)
+	}
+	p.see(A)
+	if p.ended[written] != FactVoid {
+		t.Fatalf("the payment is %d", p.ended[written])
+	}
+}
+
+func (p *pair) chainDoes(s Side, a Action) error {
+	moves, err := p.chain.Apply(p.rules(), p.now, bankID(s), a)
+	p.move(moves)
+	return err
+}
