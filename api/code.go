@@ -129,6 +129,8 @@ func paymentClass(code cypherlink.Code) class {
 		return class{http.StatusUnprocessableEntity, "The Idempotency-Key belongs to another request"}
 	case payment.CodeUETR:
 		return class{http.StatusUnprocessableEntity, "The UETR belongs to another payment"}
+	case payment.CodeNoReturn:
+		return class{http.StatusUnprocessableEntity, "The payment brings no other one back"}
 	case payment.CodeNoReceipt:
 		return class{http.StatusConflict, "The payment has no receipt yet"}
 	case payment.CodeMalformed:

@@ -103,7 +103,7 @@ func TestEveryOperationHasItsProblems(t *testing.T) {
 		}
 	}
 	want := []string{
-		"close-channel", "fund-channel", "get-channel", "get-crossing", "get-payment", "get-receipt",
+		"close-channel", "fund-channel", "get-channel", "get-crossing", "get-payment", "get-receipt", "get-return",
 		"health", "list-channels", "list-events", "open-channel", "release-channel", "request-quote",
 		"start-crossing", "submit-message", "submit-payment",
 	}

@@ -86,6 +86,13 @@ func (s *server) registerPayments(a huma.API) {
 			jsonType: {Schema: &huma.Schema{Type: huma.TypeObject, Description: "The receipt."}},
 		}}},
 	}, []cypherlink.Code{payment.CodeUnknown, payment.CodeNoReceipt}), s.receipt)
+	huma.Register(a, operation(r, huma.Operation{
+		OperationID: "get-return", Method: http.MethodGet, Path: "/v1/payments/{id}/return", Tags: tags,
+		Summary: "Fetch a return as a pacs.004",
+		Description: "Of a payment that brings another one back, since the creditor's account did not take " +
+			"it: the events of that one name it.",
+		Responses: map[string]*huma.Response{"200": {Content: xmlBody("pacs.004.001.09", "The return.")}},
+	}, []cypherlink.Code{payment.CodeUnknown, payment.CodeNoReturn}), s.returned)
 }
 
 // location is a payment's path.
@@ -173,6 +180,18 @@ func (s *server) receipt(ctx context.Context, in *receiptInput) (*receiptOutput,
 		return nil, explain(ctx, err)
 	}
 	return &receiptOutput{ContentType: jsonType, Body: b}, nil
+}
+
+func (s *server) returned(ctx context.Context, in *receiptInput) (*receiptOutput, error) {
+	id, err := cypherlink.ParseUETR(in.ID)
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	b, err := s.documents.Return004(ctx, id)
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	return &receiptOutput{ContentType: xmlType, Body: b}, nil
 }
 
 // errCursor means that a text is no cursor.

@@ -164,11 +164,23 @@ func TestReceiptIsServedAsItIsStored(t *testing.T) {
 	}
 }
 
+func TestReturnIsServed(t *testing.T) {
+	d := newDirect(t)
+	a := d.do(get("/v1/payments/" + uetr + "/return"))
+	if a.StatusCode != http.StatusOK || string(a.body) != "<Document/>" || a.Header.Get("Content-Type") != xmlType {
+		t.Fatalf("%d %v %q", a.StatusCode, a.Header, a.body)
+	}
+	d.bank.err = &cypherlink.Error{Code: payment.CodeNoReturn, Message: "it brings nothing back"}
+	if p := d.do(get("/v1/payments/" + uetr + "/return")).problem(t); p.Code != payment.CodeNoReturn || p.Status != 422 {
+		t.Fatalf("%+v", p)
+	}
+}
+
 func TestUnknownPayment(t *testing.T) {
 	d := newDirect(t)
 	escaped := strings.Replace(uetr, "-", "%2D", 1)
 	for _, id := range []string{unknown, "x", strings.ToUpper(uetr), escaped} {
-		for _, suffix := range []string{"", "/events", "/receipt"} {
+		for _, suffix := range []string{"", "/events", "/receipt", "/return"} {
 			a := d.do(get("/v1/payments/" + id + suffix))
 			if p := a.problem(t); p.Code != payment.CodeUnknown || p.Status != 404 {
 				t.Errorf("%s%s: %+v", id, suffix, p)

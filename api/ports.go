@@ -30,6 +30,8 @@ type Documents interface {
 	Receipt(ctx context.Context, id cypherlink.UETR) ([]byte, error)
 	// Status002 is the payment's status as a pacs.002.
 	Status002(ctx context.Context, id cypherlink.UETR) ([]byte, error)
+	// Return004 is a payment that brings another one back, as a pacs.004, or payment.CodeNoReturn.
+	Return004(ctx context.Context, id cypherlink.UETR) ([]byte, error)
 }
 
 // Quotes is what a clearing bank's connector does.

@@ -176,6 +176,10 @@ func (b *bank) Receipt(ctx context.Context, id cypherlink.UETR) ([]byte, error) 
 	return []byte(receiptBytes), b.find(ctx, id)
 }
 
+func (b *bank) Return004(ctx context.Context, id cypherlink.UETR) ([]byte, error) {
+	return []byte("<Document/>"), b.find(ctx, id)
+}
+
 const statusFile = "../iso20022/testdata/pacs.002.settled.xml"
 
 func (b *bank) Status002(ctx context.Context, id cypherlink.UETR) ([]byte, error) {

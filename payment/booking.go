@@ -85,18 +85,18 @@ func (c *Connect) nextBooking(ctx context.Context, l *live, m *Incoming) (Input,
 	switch m.status {
 	case StatusSettled:
 		err := c.Books.Post(ctx, m.posting())
-		if _, refused := errors.AsType[*cypherlink.Error](err); refused {
+		if refusal, refused := errors.AsType[*cypherlink.Error](err); refused {
 			c.Log.WarnContext(ctx, "the creditor's account does not take a payment, which goes back",
 				slog.String("uetr", l.uetr.String()), slog.String("cause", err.Error()))
-			return GotBooked{EnteredRefuse}, c.Books.Refuse(ctx, m.posting())
+			return GotBooked{EnteredRefuse, refusal.Reason}, c.Books.Refuse(ctx, m.posting())
 		}
-		return GotBooked{EnteredPost}, err
+		return GotBooked{Entry: EnteredPost}, err
 	case StatusPosted:
 		return c.tellCredited(ctx, l, payer)
 	case StatusReturnPending:
 		switch {
 		case lane.booked == 0:
-			return GotBooked{EnteredRefuse}, c.Books.Refuse(ctx, m.posting())
+			return GotBooked{EnteredRefuse, "TM01"}, c.Books.Refuse(ctx, m.posting()) // it had been given up
 		case m.staysHere():
 			return c.tellCredited(ctx, l, payer)
 		case lane.returning.IsZero():

@@ -56,7 +56,7 @@ func everyEvent(tb testing.TB, n *network) []Event {
 		Bound{proof},
 		Held{},
 		Laned{Stage: Void, Channel: channels.ID{1}, Slot: channels.Slot{Gen: 2, Seq: 3}, Update: cypherlink.Hash{4}},
-		Booked{EnteredRefuse},
+		Booked{EnteredRefuse, "AC04"},
 		Credited{},
 		Returning{proof.Terms.UETR},
 		Returned{},

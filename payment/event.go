@@ -99,8 +99,11 @@ type (
 		Slot    channels.Slot
 		Update  cypherlink.Hash
 	}
-	// Booked says what the bank's own books have done with it.
-	Booked struct{ Entry Entered }
+	// Booked says what the bank's own books have done with it, and for what ISO reason they refused it.
+	Booked struct {
+		Entry  Entered
+		Reason string
+	}
 	// Credited says that the creditor's bank has credited its customer, and both banks know.
 	Credited struct{}
 	// Returning says that the creditor's account did not take the money, and which payment brings it

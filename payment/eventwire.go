@@ -83,6 +83,7 @@ func appendFact(w *wire.Writer, f Fact) {
 		w.Fixed(f.Update[:])
 	case Booked:
 		w.U8(uint8(f.Entry))
+		w.Str(f.Reason)
 	case Credited, Returned:
 	case Returning:
 		f.By.AppendWire(w)
@@ -173,7 +174,7 @@ func readChannelFact(r *wire.Reader, kind uint8) Fact {
 		}
 		return f
 	case kindBooked:
-		f := Booked{Entered(r.U8())}
+		f := Booked{Entered(r.U8()), r.Str(maxText)}
 		if f.Entry < EnteredPost || f.Entry > EnteredRefuse {
 			r.Fail(fmt.Errorf("entry %d: %w", f.Entry, ErrEvent))
 		}

@@ -85,7 +85,7 @@ func (c *Connect) try(ctx context.Context, t Task) ([]Input, error) {
 	case Hold:
 		return []Input{GotHold{}}, c.Books.Hold(ctx, t.Posting)
 	case Book:
-		return []Input{GotBooked{t.Entry}}, c.enterBooks(ctx, t)
+		return []Input{GotBooked{Entry: t.Entry}}, c.enterBooks(ctx, t)
 	case AwaitReturn:
 		return c.broughtBack(ctx, t)
 	}

@@ -59,6 +59,8 @@ const (
 	CodeNoChannel cypherlink.Code = "channel_unknown"
 	// CodeUnready: the payment has not come so far here yet; it is to be told again.
 	CodeUnready cypherlink.Code = "payment_unready"
+	// CodeNoReturn: the payment brings no other one back.
+	CodeNoReturn cypherlink.Code = "return_missing"
 	// CodeNoReceipt: the payment is not settled, or not all of its evidence is here.
 	CodeNoReceipt cypherlink.Code = "receipt_pending"
 )

@@ -261,6 +261,25 @@ func (c *Connect) Status002(ctx context.Context, uetr cypherlink.UETR) ([]byte, 
 	return report(c.Bank, log)
 }
 
+// Return004 is a payment of this bank's that brings another one back, as a pacs.004; CodeNoReturn for one
+// that does not, or CodeUnknown. It is the same message at any time: the return travels as a payment, and
+// where that stands its pacs.002 says.
+func (c *Connect) Return004(ctx context.Context, uetr cypherlink.UETR) ([]byte, error) {
+	log, err := c.logOf(ctx, uetr)
+	if err != nil {
+		return nil, err
+	}
+	first, outgoing := log[0].Fact.(Instructed)
+	if !outgoing || first.Instruction.Returns.IsZero() {
+		return nil, refuse(CodeNoReturn, "", "the payment brings no other one back", nil)
+	}
+	original, err := c.logOf(ctx, first.Instruction.Returns)
+	if err != nil {
+		return nil, err
+	}
+	return returnMessage(c.Bank, moment(log[0].At), first.Instruction, refusedFor(original))
+}
+
 // Receipt is the proof of a settled outgoing payment, as Proof.Encode writes it, or
 // CodeNoReceipt, or CodeUnknown.
 func (c *Connect) Receipt(ctx context.Context, uetr cypherlink.UETR) ([]byte, error) {

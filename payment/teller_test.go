@@ -12,6 +12,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/store"
+	"github.com/cypherlink/cypherlink/iso20022"
 )
 
 // The second job: terms, verdict, hold, lane update, bound, anchored, both banks' books, and what each
@@ -108,7 +109,41 @@ func TestReturn(t *testing.T) {
 				t.Errorf("the books of %s moved by %d", who.Name, got)
 			}
 		}
+		w.returned004(b, uetr)
 	})
+}
+
+// returned004 wants the payment that brought the other one back as a pacs.004, and no other.
+func (w *channelWorld) returned004(c *Connect, uetr cypherlink.UETR) {
+	w.tb.Helper()
+	entries, err := c.Events(context.Background(), uetr)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Kind != "returning" {
+			continue
+		}
+		back, err := cypherlink.ParseUETR(e.Detail)
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		raw, err := c.Return004(context.Background(), back)
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		m, err := iso20022.Parse(raw)
+		if err == nil {
+			err = m.CheckUsage()
+		}
+		r, ok := m.Document.(*iso20022.PaymentReturn)
+		if err != nil || !ok || r.OriginalUETR != uetr || r.Returned.Amount != 70_00 || r.Reasons[0].Code != "AC04" {
+			w.tb.Fatalf("%s\n%v", raw, err)
+		}
+	}
+	if _, err := c.Return004(context.Background(), uetr); cypherlink.ErrorCode(err) != CodeNoReturn {
+		w.tb.Fatalf("of a payment that brings nothing back: %v", err)
+	}
 }
 
 // A payment for which the customer has no money, or the channel none, or whose update the Validators do

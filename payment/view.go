@@ -211,12 +211,14 @@ func reasonIn(f Fact) string {
 		if f.Cause != nil {
 			return f.Cause.Reason
 		}
+	case Booked:
+		return f.Reason
 	case Laned:
 		if f.Stage == Void {
 			return void().Reason
 		}
 	case Instructed, Routed, Disclosed, Addressed, Quoted, Drafted, Agreed, Judged, Relayed, Witnessed,
-		Announced, Promised, Offered, Taken, Bound, Held, Booked, Credited, Returning, Returned:
+		Announced, Promised, Offered, Taken, Bound, Held, Credited, Returning, Returned:
 	}
 	return ""
 }
