@@ -391,7 +391,7 @@ func tamperedLedgers() []tampering {
 		{
 			"a balance on the chain is edited",
 			func(t *testing.T, dir string) { alter(t, dir, someBalance, flipped(-1)) },
-			"member-3\n  - account",
+			"member-3\n  - ", // its account, or its key where the tree about it does not hold
 		},
 		{
 			"a custody on the chain is edited",
