@@ -240,6 +240,8 @@ func (m *Incoming) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error
 	case len(t.Legs) == 1 && !time.Unix(leg.Expiry, 0).After(now),
 		len(t.Legs) == 2 && !time.Unix(leg.Expiry, 0).Add(-m.bank.Margins.ConfirmWindow).After(now):
 		return nil, refuse(CodeTerms, "TM01", "the terms leave no time to confirm", nil)
+	case len(t.Legs) == 1 && time.Unix(leg.Expiry, 0).After(now.Add(m.bank.Margins.MaxHold)):
+		return nil, refuse(CodeTerms, "TM01", "the terms keep the payment open for too long", nil)
 	}
 	return []Fact{Promised{t}}, nil
 }

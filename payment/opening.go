@@ -258,20 +258,26 @@ func (c *Connect) openChannel(ctx context.Context, id channels.ID, o *Opening) e
 	return c.join(deadline, roster, r, exists)
 }
 
-// signOpening signs what opens a channel, once for each counter of its proposer: anything else under
-// that is refused.
+// signOpening signs what opens a channel, once for each counter of its proposer, whose counters rise:
+// anything else is refused, and one record is kept for each of the two.
 func (c *Connect) signOpening(
 	ctx context.Context, roster *cosi.Roster, j *channels.Joint,
 ) (cosi.Signature, error) {
 	frame := j.Frame(c.Bank.Genesis.Network(), roster.Root())
-	name, encoded := fmt.Sprintf("opening/%s/%s/%d", j.Channel, j.Proposer, j.Counter), frame.Encode()
+	name, encoded := fmt.Sprintf("opening/%s/%s", j.Channel, j.Proposer), frame.Encode()
 	err := c.Store.Update(ctx, func(tx *store.Tx) error {
 		signed, err := tx.Get(name)
-		if err == nil && signed != nil && !bytes.Equal(signed, encoded[:]) {
-			err = refuse(channels.T0.Code(), "DU01", "T0: another opening was signed under that counter", nil)
-		}
 		if err != nil {
 			return err
+		}
+		if signed != nil && !bytes.Equal(signed, encoded[:]) {
+			last, err := cosi.DecodeFrame(signed)
+			if err != nil {
+				return err
+			}
+			if frame.Sequence <= last.Sequence {
+				return refuse(channels.T0.Code(), "DU01", "T0: the proposer's counter does not rise", nil)
+			}
 		}
 		return tx.Put(name, encoded[:])
 	})
