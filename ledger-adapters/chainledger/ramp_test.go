@@ -159,6 +159,8 @@ func TestManyCross(t *testing.T) {
 		}
 	}
 	all.Wait()
+	// a block's crossings have passed in the store before the follower tells its header
+	reach(t, v.follower, v.now().UnixMilli())
 	if got, ok, err := v.follower.Balance(ledgertest.Account(r.Alice), r.Claim); got != 0 || !ok || err != nil {
 		t.Errorf("Alice has %d, %v, %v", got, ok, err)
 	}
