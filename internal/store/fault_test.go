@@ -105,8 +105,16 @@ func TestFaultsBeforeTheCommit(t *testing.T) {
 				t.Fatal(err)
 			}
 			update(t, s, put("a", "1"))
-			burning = true
-			err = s.Update(t.Context(), put("a", "2"))
+			undone := func(tx *store.Tx) error { // which gives the batch savepoints
+				return errors.Join(put("a", "4")(tx), errNo)
+			}
+			begin := func(tx *store.Tx) error { burning = true; return put("a", "2")(tx) }
+			if strings.HasPrefix(tt.faulty, "BEGIN") {
+				burning = true
+				err = s.Update(t.Context(), put("a", "2"))
+			} else {
+				err = together(t, s, begin, undone)[0]
+			}
 			wantError(t, err, tt.err)
 			if got := errors.Is(err, store.ErrBroken); got != tt.broken {
 				t.Errorf("broken is %v: %v", got, err)

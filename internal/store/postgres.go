@@ -63,6 +63,7 @@ func openPostgres(ctx context.Context, dsn string) (*database, error) {
 		read:     db,
 		snapshot: &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		begin:    "BEGIN",
+		commit:   "SAVEPOINT whole; COMMIT", // it would take the COMMIT of a failed one, and roll back
 		again:    againPostgres,
 		certain:  certainPostgres,
 		sentinel: sentinelPostgres,

@@ -29,6 +29,7 @@ type Reader struct {
 type Tx struct {
 	Reader
 	exec     func(query string, args ...any) (sql.Result, error)
+	wrote    bool         // it may have changed something
 	number   func() int64 // the next outbox id
 	enqueued []string     // queues to wake after the commit
 }
@@ -107,6 +108,7 @@ func (t *Tx) Exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, t.fail(query, err)
 	}
+	t.wrote = t.wrote || n > 0
 	return n, nil
 }
 

@@ -82,6 +82,7 @@ func openSQLiteFile(ctx context.Context, path string) (*database, error) {
 		read:     read,
 		snapshot: &sql.TxOptions{ReadOnly: true},
 		begin:    "BEGIN IMMEDIATE",
+		commit:   "COMMIT",
 		again:    func(error) bool { return false },
 		certain:  constraintSQLite,
 		sentinel: sentinelSQLite,

@@ -75,6 +75,7 @@ type database struct {
 	read     *sql.DB           // for View
 	snapshot *sql.TxOptions    // makes a View consistent
 	begin    string            // begins a writing transaction
+	commit   string            // ends one that is whole, and fails otherwise
 	again    func(error) bool  // the transaction failed through no fault of its own
 	certain  func(error) bool  // a COMMIT with this error has certainly written nothing
 	sentinel func(error) error // the error class that callers know, or nil
@@ -165,12 +166,12 @@ func (s *Store) Close() error {
 }
 
 // Update runs fn in a transaction and returns nil when everything that fn wrote is durable.
-// Calls that arrive together share one transaction and one fsync; each stands under its own
-// savepoint, so fn's error undoes fn alone and is returned to its caller alone.
+// Calls that arrive together share one transaction and one fsync; fn's error undoes fn alone
+// and is returned to its caller alone.
 //
 // fn runs on the caller's goroutine, one at a time in the whole store, so it must not wait
-// for anything, least of all for another Update; it may run more than once (after a
-// serialization failure), so its only effect is what it writes through tx, which ends with
+// for anything, least of all for another Update; it may run more than once (after the error
+// of another that shared its transaction, or a serialization failure), so its only effect is what it writes through tx, which ends with
 // it. The first SQL error in fn is final: later statements return it, and so does Update if
 // fn itself returns nil.
 //

@@ -59,6 +59,11 @@ func TestCallbacksOfOneTransaction(t *testing.T) {
 		{"a callback's error undoes it alone", func(tx *store.Tx) error {
 			return errors.Join(put("bad", "x")(tx), errNo)
 		}, errNo},
+		{"what a callback wrote by a query is undone too", func(tx *store.Tx) error {
+			var name string
+			return errors.Join(tx.QueryRow(
+				"INSERT INTO records (name, value) VALUES ('bad', 'x') RETURNING name").Scan(&name), errNo)
+		}, errNo},
 		{"a failed statement undoes it alone", func(tx *store.Tx) error {
 			return errors.Join(put("bad", "x")(tx), broken(tx))
 		}, store.ErrConstraint},
@@ -102,6 +107,27 @@ func TestCallbacksOfOneTransaction(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who fails before he writes, or alone, costs the others nothing: no savepoint, and no second run.
+func TestCallbackThatWritesNothingIsNotUndone(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, dsn string) {
+		s := storetest.Open(t, dsn)
+		runs := 0
+		write := func(tx *store.Tx) error { runs++; return put("a", "1")(tx) }
+		refuse := func(tx *store.Tx) error {
+			_, err := tx.Get("a")
+			return errors.Join(err, tx.Append("s", 7, store.Event{Kind: "k"}))
+		}
+		for i, err := range together(t, s, write, refuse, write) {
+			if i == 1 != errors.Is(err, store.ErrConflict) {
+				t.Errorf("update %d: %v", i, err)
+			}
+		}
+		if runs != 2 {
+			t.Errorf("%d runs", runs)
+		}
+	})
 }
 
 func TestFailedCommitFailsAllOfItsTransaction(t *testing.T) {

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 const (
@@ -51,6 +53,7 @@ const (
 	committed verdict = iota
 	refused           // it failed and wrote nothing; the session lives
 	repeat            // the transaction failed through no fault of its own: again
+	apart             // one callback has to be undone alone: again, each under its savepoint
 	lost              // the session is gone, or the outcome is not known
 )
 
@@ -98,8 +101,9 @@ func (w *writer) gather(first *job) {
 // commit runs the batch to its end and answers everybody in it. Its error means that the
 // database is lost; then nobody has been answered.
 func (w *writer) commit() error {
+	careful := false
 	for left := attempts - 1; ; left-- {
-		outcome, err := w.attempt(left > 0)
+		outcome, err := w.attempt(left > 0, careful)
 		switch outcome {
 		case committed:
 			w.announce()
@@ -110,6 +114,9 @@ func (w *writer) commit() error {
 		case refused:
 			w.answer(err)
 			return nil
+		case apart:
+			careful = true
+			left++ // it is no failure, and happens once
 		case repeat:
 			if left <= 0 {
 				w.answer(fmt.Errorf("tried %d times: %w", attempts, err))
@@ -148,8 +155,16 @@ func (w *writer) announce() {
 // attempt runs every callback once, in one transaction. Unless it is committed, nothing of
 // it was written, or the database is lost. In the last attempt a callback to which the
 // engine says "again" fails alone.
-func (w *writer) attempt(more bool) (verdict, error) {
-	if err := w.exec(w.db.begin + "; SAVEPOINT job"); err != nil {
+//
+// A savepoint for each callback costs as much as what a callback writes, and nearly all
+// succeed, or fail before they write. So only a careful attempt has them: the one after a
+// callback of several that would have had to be undone alone.
+func (w *writer) attempt(more, careful bool) (verdict, error) {
+	begin := w.db.begin
+	if careful {
+		begin += "; SAVEPOINT job"
+	}
+	if err := w.exec(begin); err != nil {
 		return w.undo(refused, fmt.Errorf("begin: %w", err))
 	}
 	wrote := false
@@ -158,15 +173,22 @@ func (w *writer) attempt(more bool) (verdict, error) {
 		if more && ran && j.tx.failed != nil && w.db.again(j.tx.failed) {
 			return w.undo(repeat, j.tx.failed)
 		}
-		if err := w.part(j, ran, last); err != nil {
-			return w.undo(repeat, fmt.Errorf("savepoint: %w", err))
+		if careful {
+			if err := w.part(j, ran, last); err != nil {
+				return w.undo(repeat, fmt.Errorf("savepoint: %w", err))
+			}
+		} else if ran && j.err != nil && (j.tx.wrote || j.tx.failed != nil) {
+			if len(w.batch) == 1 {
+				return w.undo(refused, nil)
+			}
+			return w.undo(apart, nil)
 		}
 		wrote = wrote || j.err == nil
 	}
 	if !wrote {
 		return w.undo(refused, nil)
 	}
-	err := w.exec("COMMIT")
+	err := w.exec(w.db.commit)
 	switch {
 	case err == nil:
 		return committed, nil
@@ -179,11 +201,9 @@ func (w *writer) attempt(more bool) (verdict, error) {
 	}
 }
 
-// part ends one callback's savepoint and begins the next one's. That it can be released
-// proves that the transaction is whole: PostgreSQL would take the COMMIT of a failed
-// transaction and quietly roll it back. SQLite may have answered the callback's error by
-// rolling back everything; then no savepoint is left, and the batch is repeated without
-// this job.
+// part ends one callback's savepoint and begins the next one's. SQLite may have answered the
+// callback's error by rolling back everything; then no savepoint is left, and the batch is
+// repeated without this job.
 func (w *writer) part(j *job, ran, last bool) error {
 	query := "RELEASE SAVEPOINT job"
 	switch {
@@ -240,11 +260,15 @@ func (w *writer) exec(query string) error {
 
 // newTx makes the transaction as one callback sees it.
 func (w *writer) newTx() *Tx {
-	return &Tx{
-		Reader: Reader{query: w.db.write.query, explain: w.explain},
+	tx := &Tx{
 		exec:   w.db.write.exec,
 		number: func() int64 { w.next++; return w.next },
 	}
+	tx.Reader = Reader{explain: w.explain, query: func(query string, args ...any) (*sql.Rows, error) {
+		tx.wrote = tx.wrote || !strings.HasPrefix(query, "SELECT") // such as an INSERT with RETURNING
+		return w.db.write.query(query, args...)
+	}}
+	return tx
 }
 
 func (w *writer) explain(err error) error { return w.db.explain(context.Background(), err) }
