@@ -68,6 +68,9 @@ type Lanes struct {
 	// Certify is how long an update may wait for the other bank's signature, Resend how long anything
 	// may wait before it is sent again, and Anchor how often what is bound is anchored.
 	Certify, Resend, Anchor time.Duration
+	// JointAnchors: what is bound is anchored by a joint action, if the other bank and the Validators sign
+	// it, and not by certificates: one signature for the chain to keep, and much dearer to verify.
+	JointAnchors bool
 	// OffChain is the largest lock whose preimage is told to its payer without a reveal on the chain
 	// before (H1): zero reveals all.
 	OffChain cypherlink.Amount

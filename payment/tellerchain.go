@@ -15,17 +15,19 @@ import (
 	"github.com/cypherlink/cypherlink/internal/wire"
 )
 
-// anchorPace is when what is bound is anchored: together, by side A, whose turn it is first; by side B
-// when A leaves it; and by this bank alone when the other does not sign.
+// anchorPace is when what is bound is anchored: by side A, whose turn it is first, and by side B when A
+// leaves it. A bank anchors by certificates, alone, or asks the other one first (Lanes.JointAnchors), and
+// anchors alone when that one does not sign.
 type anchorPace struct {
 	// behind is since when something is bound that is not anchored, or since the last anchor.
 	behind time.Time
-	// asked is when this bank last proposed.
+	// asked is when this bank last anchored, or proposed to.
 	asked    time.Time
 	anchored [2]uint32
 }
 
-// How many anchor intervals pass before side B proposes, and before a bank anchors alone.
+// How many anchor intervals pass before it is side B's turn, and before a bank anchors alone what it would
+// anchor together.
 const (
 	otherSideAfter = 4
 	aloneAfter     = 8
@@ -61,8 +63,12 @@ func (t *teller) anchor(n *turn) {
 	}
 	t.pace.asked = now
 	t.wakeAt(now.Add(every))
-	err := t.do(n, func(ms int64) (channels.Effects, error) { return t.party.Ask(ms, channels.Record{}) })
-	if err != nil || waited >= aloneAfter*every {
+	alone := true
+	if t.connect.Bank.Lanes.JointAnchors {
+		err := t.do(n, func(ms int64) (channels.Effects, error) { return t.party.Ask(ms, channels.Record{}) })
+		alone = err != nil || waited >= aloneAfter*every
+	}
+	if alone {
 		if a, ok := t.party.Best(); ok {
 			n.submit = append(n.submit, a)
 		}

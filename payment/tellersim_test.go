@@ -156,7 +156,9 @@ func TestSimulatedChannels(t *testing.T) {
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+			l := lanes()
+			l.JointAnchors = seed%2 == 1
+			playLanes(t, l, func(t *testing.T, w *channelWorld, a, b *Connect) {
 				s := &laneSim{
 					channelWorld: w, random: rand.New(rand.NewPCG(seed, 1)), banks: [2]*Connect{a, b},
 					who: [2]*player{w.a, w.b}, sent: map[cypherlink.UETR]int{},

@@ -262,6 +262,7 @@ type channelWorld struct {
 	*world
 	chain *memoryChain
 	books map[cypherlink.ParticipantID]*ledgerOfCustomers
+	lanes Lanes
 	band  Band
 	// restored: the next start is told that its store was restored.
 	restored bool
@@ -280,7 +281,7 @@ func (w *channelWorld) startBank(of *player) *Connect {
 	w.tb.Helper()
 	s := w.open(of)
 	bank := w.bank(of)
-	bank.Direct, bank.DirectHold, bank.Lanes = []cypherlink.Asset{assetDCEP()}, 20*time.Second, lanes()
+	bank.Direct, bank.DirectHold, bank.Lanes = []cypherlink.Asset{assetDCEP()}, 20*time.Second, w.lanes
 	bank.Lanes.Bands = map[cypherlink.Asset]Band{assetDCEP(): w.band}
 	o := Options{
 		Bank: bank, Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w.world, of.id()},
@@ -306,8 +307,14 @@ func (w *channelWorld) startBank(of *player) *Connect {
 // playChannel runs a test between two banks, in virtual time.
 func playChannel(t *testing.T, test func(t *testing.T, w *channelWorld, a, b *Connect)) {
 	t.Helper()
+	playLanes(t, lanes(), test)
+}
+
+// playLanes is playChannel of banks that run their channels so.
+func playLanes(t *testing.T, l Lanes, test func(t *testing.T, w *channelWorld, a, b *Connect)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &channelWorld{world: newWorld(t), books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}}
+		w := &channelWorld{world: newWorld(t), lanes: l, books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}}
 		w.world.books.standing = kyc.Open
 		w.chain = newChain(t, w.network)
 		w.joints = func(*channels.Joint) (*cosi.Roster, error) {

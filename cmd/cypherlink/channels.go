@@ -28,6 +28,8 @@ type channelsConfig struct {
 	Certify jsonDuration `json:"certify,omitempty"`
 	Resend  jsonDuration `json:"resend,omitempty"`
 	Anchor  jsonDuration `json:"anchor,omitempty"`
+	// JointAnchors has the other bank and the Validators sign each anchor.
+	JointAnchors bool `json:"joint_anchors,omitempty"`
 	// Bands are how much of its own the bank wants free in its channels; without one for an asset it
 	// moves nothing by itself.
 	Bands []bandConfig `json:"bands,omitempty"`
@@ -73,6 +75,7 @@ func (c *channelsConfig) configure(b *payment.Bank) error {
 		Limits: channels.DefaultLimits(),
 		LagS:   seconds(c.Lag), InclusionS: seconds(c.Inclusion), JointS: seconds(c.Joint),
 		Certify: time.Duration(c.Certify), Resend: time.Duration(c.Resend), Anchor: time.Duration(c.Anchor),
+		JointAnchors: c.JointAnchors,
 	}
 	b.Lanes.Limits.WindowS, b.Lanes.Limits.Blocks = seconds(c.Window), c.Blocks
 	b.Lanes.Bands = map[cypherlink.Asset]payment.Band{}
@@ -87,8 +90,8 @@ func (c *channelsConfig) configure(b *payment.Bank) error {
 }
 
 // localChannels are the channels of a bank with so many others on the local network, whose blocks follow
-// within a second. It anchors five times a second, in one channel after the other: each anchor is verified by
-// everybody who follows the chain.
+// within a second. Everybody who follows the chain verifies each anchor, so the more channels there are, the
+// less often a bank anchors in each; and where there are several it does so by certificates, which cost less.
 func localChannels(others int) channelsConfig {
 	claim := assetClaim()
 	return channelsConfig{
@@ -96,6 +99,7 @@ func localChannels(others int) channelsConfig {
 		Window: jsonDuration(8 * time.Second), Blocks: 5, Lag: jsonDuration(3 * time.Second),
 		Inclusion: jsonDuration(2 * time.Second), Joint: jsonDuration(3 * time.Second),
 		Certify: jsonDuration(2 * time.Second), Resend: jsonDuration(500 * time.Millisecond),
-		Anchor: jsonDuration(time.Duration(others) * 200 * time.Millisecond),
+		Anchor:       jsonDuration(max(200*time.Millisecond, time.Duration(others)*50*time.Millisecond)),
+		JointAnchors: others == 1,
 	}
 }

@@ -170,10 +170,10 @@ func (s *Store) Close() error {
 // and is returned to its caller alone.
 //
 // fn runs on the caller's goroutine, one at a time in the whole store, so it must not wait
-// for anything, least of all for another Update; it may run more than once (after the error
-// of another that shared its transaction, or a serialization failure), so its only effect is what it writes through tx, which ends with
-// it. The first SQL error in fn is final: later statements return it, and so does Update if
-// fn itself returns nil.
+// for anything, least of all for another Update. It may run more than once (after the error
+// of another that shared its transaction, or a serialization failure), so its only effect is
+// what it writes through tx, which ends with it. The first SQL error in fn is final: later
+// statements return it, and so does Update if fn itself returns nil.
 //
 // ctx ends the wait for fn's turn: its error means that fn never ran. Once fn has begun,
 // Update waits for the outcome. Errors: fn's own, ErrConstraint, ErrTimeout, ErrClosed,
