@@ -150,6 +150,14 @@ func (r *Ramp) Crossing(ctx context.Context, id ledger.CrossingID) (ledger.Cross
 // Run carries what is open until ctx ends, which is no error, or until the store fails. It may be
 // called once.
 func (r *Ramp) Run(ctx context.Context) error {
+	err := r.run(ctx)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+func (r *Ramp) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	failed := make(chan error, 1)
 	var tasks sync.WaitGroup

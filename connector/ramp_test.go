@@ -282,6 +282,19 @@ func TestRampLapses(t *testing.T) {
 	})
 }
 
+// A ramp that is stopped before it has taken up what is open has ended without an error.
+func TestRampIsStoppedAtItsStart(t *testing.T) {
+	st := rampStore(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := NewRamp(newHarbour().options(st)).Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Many crossings at once, each of whose calls may be lost either way, and a restart in the middle.
 func TestManyCrossings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
