@@ -20,6 +20,7 @@ type laneSim struct {
 	id     channels.ID
 	sent   map[cypherlink.UETR]int // by the bank that pays
 	number int
+	check  func() // after every event
 }
 
 // conserved wants all DC/EP of the network to be in accounts and channels, and no bank to have less in a
@@ -112,7 +113,7 @@ func (s *laneSim) step() {
 	default:
 		time.Sleep(time.Duration(s.random.IntN(700)) * time.Millisecond)
 	}
-	s.conserved()
+	s.check()
 }
 
 // ends brings good weather, and wants every payment to end, once, and both banks' books and the channel to
@@ -123,7 +124,7 @@ func (s *laneSim) ends() {
 	var out [2]cypherlink.Amount // what each bank has paid
 	for uetr, i := range s.sent {
 		p := s.until(s.banks[i], uetr, StatusCompleted, StatusRejected, StatusAborted, StatusExpired)
-		s.conserved()
+		s.check()
 		if p.Status == StatusCompleted {
 			out[i] += p.Source.Amount
 		}
@@ -163,6 +164,7 @@ func TestSimulatedChannels(t *testing.T) {
 					channelWorld: w, random: rand.New(rand.NewPCG(seed, 1)), banks: [2]*Connect{a, b},
 					who: [2]*player{w.a, w.b}, sent: map[cypherlink.UETR]int{},
 				}
+				s.check = s.conserved
 				s.id = s.opened(a, b)
 				for range steps {
 					s.step()

@@ -304,6 +304,22 @@ func (w *channelWorld) startBank(of *player) *Connect {
 	return c
 }
 
+// newChannelWorld is a world in which nothing runs yet.
+func newChannelWorld(tb testing.TB, n *network) *channelWorld {
+	tb.Helper()
+	w := &channelWorld{world: newWorldOf(tb, n), lanes: lanes(), books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}}
+	w.world.books.standing = kyc.Open
+	w.chain = newChain(tb, n)
+	w.joints = func(*channels.Joint) (*cosi.Roster, error) {
+		banks := channels.InOrder([2]cypherlink.ParticipantID{w.a.id(), w.b.id()})
+		return state.JointRoster(w.chain.Registry().Registry, banks, assetDCEP())
+	}
+	for _, of := range []*player{w.a, w.b} {
+		w.books[of.id()] = newLedgerOfCustomers()
+	}
+	return w
+}
+
 // playChannel runs a test between two banks, in virtual time.
 func playChannel(t *testing.T, test func(t *testing.T, w *channelWorld, a, b *Connect)) {
 	t.Helper()
@@ -314,19 +330,11 @@ func playChannel(t *testing.T, test func(t *testing.T, w *channelWorld, a, b *Co
 func playLanes(t *testing.T, l Lanes, test func(t *testing.T, w *channelWorld, a, b *Connect)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &channelWorld{world: newWorld(t), lanes: l, books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}}
-		w.world.books.standing = kyc.Open
-		w.chain = newChain(t, w.network)
-		w.joints = func(*channels.Joint) (*cosi.Roster, error) {
-			banks := channels.InOrder([2]cypherlink.ParticipantID{w.a.id(), w.b.id()})
-			return state.JointRoster(w.chain.Registry().Registry, banks, assetDCEP())
-		}
+		w := newChannelWorld(t, newNetwork(t, nil))
+		w.lanes = l
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go w.chain.run(ctx, 100*time.Millisecond)
-		for _, of := range []*player{w.a, w.b} {
-			w.books[of.id()] = newLedgerOfCustomers()
-		}
 		a, b := w.startBank(w.a), w.startBank(w.b)
 		defer w.stopAll()
 		test(t, w, a, b)

@@ -89,8 +89,13 @@ func (p prices) Price(_ context.Context, source, destination cypherlink.Asset) (
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
+	return newWorldOf(tb, newNetwork(tb, nil))
+}
+
+func newWorldOf(tb testing.TB, n *network) *world {
+	tb.Helper()
 	w := &world{
-		network: newNetwork(tb, nil), tb: tb, dir: tb.TempDir(),
+		network: n, tb: tb, dir: tb.TempDir(),
 		processes: map[cypherlink.ParticipantID]*process{}, books: books{standing: kyc.Open},
 		outcome: func(*world, *player, *VerdictRequest) validator.Outcome { return validator.Approved },
 	}
