@@ -31,6 +31,7 @@ type memoryChain struct {
 	changed chan struct{}
 	seen    map[string]int // transactions in blocks, by kind
 	halted  bool           // the committee makes no blocks
+	viewing func() error   // called before each View, which is the error's if it gives one
 }
 
 func newChain(tb testing.TB, n *network) *memoryChain {
@@ -63,6 +64,13 @@ func (c *memoryChain) halt(halted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.halted = halted
+}
+
+// onView has each View call first; nil for nothing.
+func (c *memoryChain) onView(viewing func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.viewing = viewing
 }
 
 func (c *memoryChain) block() {
@@ -172,6 +180,14 @@ func (c *memoryChain) Anchoring(
 
 // View is Chain's.
 func (c *memoryChain) View(id channels.ID, conditions []cypherlink.Condition) (v channels.View, err error) {
+	c.mu.Lock()
+	viewing := c.viewing
+	c.mu.Unlock()
+	if viewing != nil {
+		if err := viewing(); err != nil {
+			return v, err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ch, ok, err := c.state.Channel(id)
