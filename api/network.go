@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -74,7 +75,7 @@ func (n *network) quoteRequest(q *QuoteRequest) (
 	asker cypherlink.ParticipantID, r *payment.QuoteRequest, err error,
 ) {
 	if q.DebtorAgent != "" {
-		if asker, err = n.bank(q.DebtorAgent, "RC03", "/debtor_agent"); err != nil {
+		if asker, err = n.bank(q.DebtorAgent, "RC03", "/debtor_agent", chain.RoleBank); err != nil {
 			return asker, nil, err
 		}
 	}
@@ -107,11 +108,13 @@ func parseAmount(text string, asset cypherlink.Asset, pointer string) (cypherlin
 	return amount, nil
 }
 
-// bank is the bank with that BIC. The reason is that of a BIC that none has.
-func (n *network) bank(text, reason, pointer string) (id cypherlink.ParticipantID, err error) {
+// bank is the bank of one of those roles with that BIC. The reason is that of a BIC that none has.
+func (n *network) bank(
+	text, reason, pointer string, roles ...chain.Role,
+) (id cypherlink.ParticipantID, err error) {
 	bic, err := cypherlink.ParseBIC(text)
 	bank, ok := n.genesis.ParticipantByBIC(bic)
-	if err != nil || !ok || bank.Role != chain.RoleBank {
+	if err != nil || !ok || !slices.Contains(roles, bank.Role) {
 		return id, &cypherlink.Error{
 			Code: payment.CodeAgent, Reason: reason, Pointer: pointer, Err: err,
 			Message: "the BIC is that of no bank in the network",
@@ -161,7 +164,7 @@ func (n *network) quote(s *connector.SignedQuote) Quote {
 
 // opening reads for which channel is asked.
 func (n *network) opening(r *ChannelRequest) (o payment.Opening, err error) {
-	if o.Peer, err = n.bank(r.Peer, "RC01", "/peer"); err != nil {
+	if o.Peer, err = n.bank(r.Peer, "RC01", "/peer", chain.RoleBank, chain.RoleClearing); err != nil {
 		return o, err
 	}
 	o.Asset, err = n.asset(r.Asset, "/asset")

@@ -55,10 +55,9 @@ type Bank struct {
 	// how long it tries to have such a payment signed, from the drawing up of the terms.
 	Direct     []cypherlink.Asset
 	DirectHold time.Duration
-	Lanes      Lanes
 }
 
-// Lanes are how a bank runs its channels.
+// Lanes are how an institution runs its channels.
 type Lanes struct {
 	// Limits are those of every channel that it opens, and the only ones to which it opens one.
 	Limits channels.Limits
@@ -126,11 +125,6 @@ func (b *Bank) Valid() error {
 			return fmt.Errorf("asset %s over channels, held for %v: %w", asset, b.DirectHold, ErrBank)
 		}
 	}
-	if len(b.Direct) > 0 {
-		if err := b.Lanes.Valid(); err != nil {
-			return err
-		}
-	}
 	if p := b.Patience; p.Negotiate <= 0 || p.Approve <= 0 || p.Resend <= 0 {
 		return fmt.Errorf("patience %+v: %w", p, ErrBank)
 	}
@@ -147,8 +141,11 @@ func (b *Bank) accepts(q *connector.Quote) bool {
 	return err == nil && q.Source.Amount <= most
 }
 
-func (b *Bank) knows(asset cypherlink.Asset) bool {
-	for _, a := range b.Genesis.File().Assets {
+func (b *Bank) knows(asset cypherlink.Asset) bool { return knows(b.Genesis, asset) }
+
+// knows tells whether an asset is of the network.
+func knows(g *chain.Genesis, asset cypherlink.Asset) bool {
+	for _, a := range g.File().Assets {
 		if a.Asset == asset {
 			return true
 		}

@@ -123,7 +123,7 @@ const returnPause = time.Minute
 
 // mayReturn lets a payment that brings the money back begin, if there is a way for it.
 func (c *Connect) mayReturn(m *Incoming) (Input, error) {
-	if c.channelWith(m.announced.Payer, m.announced.Setup.Asset) == nil {
+	if c.Tellers.channelWith(m.announced.Payer, m.announced.Setup.Asset) == nil {
 		return nil, fmt.Errorf("%w: there is no open channel", errReturning)
 	}
 	return GotReturning{}, nil

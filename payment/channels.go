@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/channels"
 )
 
@@ -18,25 +19,25 @@ const scanEvery = time.Second
 // inChannels are payments that are in the bank's channels, and have no teller yet.
 type inChannels map[channels.ID][]*live
 
-// takeUpChannels starts the tellers of the channels that there are, with the payments in them, and goes
+// takeUpAll starts the tellers of the channels that there are, with the payments in them, and goes
 // on with the openings that are wanted.
-func (c *Connect) takeUpChannels(ctx context.Context, open []*live) (inChannels, error) {
+func (s *Tellers) takeUpAll(ctx context.Context, open []*live) (inChannels, error) {
 	waiting := inChannels{}
 	for _, l := range open {
 		waiting[l.machine.lane.channel] = append(waiting[l.machine.lane.channel], l)
 	}
-	err := c.scan(ctx, waiting)
+	err := s.scan(ctx, waiting)
 	if err == nil {
-		err = c.wanted(ctx)
+		err = s.wanted(ctx)
 	}
 	return waiting, err
 }
 
-// keepChannels runs a teller for each of the bank's channels, until ctx ends.
-func (c *Connect) keepChannels(ctx context.Context, waiting inChannels) error {
+// keep runs a teller for each of the institution's channels, until ctx ends.
+func (s *Tellers) keep(ctx context.Context, waiting inChannels) error {
 	for {
-		changed := c.Chain.Changed()
-		if err := errors.Join(c.scan(ctx, waiting), c.rebalance(ctx)); err != nil {
+		changed := s.Chain.Changed()
+		if err := errors.Join(s.scan(ctx, waiting), s.rebalance(ctx)); err != nil {
 			return err
 		}
 		pause := time.NewTimer(scanEvery)
@@ -55,17 +56,17 @@ func (c *Connect) keepChannels(ctx context.Context, waiting inChannels) error {
 }
 
 // scan starts the tellers of channels that have none.
-func (c *Connect) scan(ctx context.Context, waiting inChannels) error {
-	all, err := c.Chain.Channels()
+func (s *Tellers) scan(ctx context.Context, waiting inChannels) error {
+	all, err := s.Chain.Channels()
 	if err != nil {
 		return err
 	}
 	for _, ch := range all {
-		_, ours := ch.Side(c.Bank.ID)
-		if !ours || c.kept(ch.ID) {
+		_, ours := ch.Side(s.ID)
+		if !ours || s.kept(ch.ID) {
 			continue
 		}
-		if err := c.startTeller(ctx, ch.ID, waiting[ch.ID]); err != nil {
+		if err := s.startTeller(ctx, ch.ID, waiting[ch.ID]); err != nil {
 			return fmt.Errorf("channel %s: %w", ch.ID, err)
 		}
 		delete(waiting, ch.ID)
@@ -74,20 +75,20 @@ func (c *Connect) scan(ctx context.Context, waiting inChannels) error {
 }
 
 // kept tells whether a channel has its teller, or needs none any more.
-func (c *Connect) kept(id channels.ID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	apart := c.apart[id]
-	return c.tellers[id] != nil || apart != nil && apart.State == channels.Closed
+func (s *Tellers) kept(id channels.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	apart := s.apart[id]
+	return s.tellers[id] != nil || apart != nil && apart.State == channels.Closed
 }
 
 // over shows a channel that needs no teller.
-func (c *Connect) over(ch *channels.Channel) {
+func (s *Tellers) over(ch *channels.Channel) {
 	shown := &Channel{Channel: *ch}
-	shown.Own, _ = ch.Side(c.Bank.ID)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.apart[ch.ID] = shown
+	shown.Own, _ = ch.Side(s.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apart[ch.ID] = shown
 }
 
 // over tells whether the channel is closed, its log has taken all of it, and all is told of its locks:
@@ -102,49 +103,49 @@ func (t *teller) over() bool {
 	return t.view.Channel.State == channels.Closed && len(t.locks.book.locks) == 0
 }
 
-func (c *Connect) startTeller(ctx context.Context, id channels.ID, payments []*live) error {
-	v, err := c.Chain.View(id, nil)
+func (s *Tellers) startTeller(ctx context.Context, id channels.ID, payments []*live) error {
+	v, err := s.Chain.View(id, nil)
 	if err != nil {
 		return err
 	}
-	t, err := c.newTeller(ctx, &v)
+	t, err := s.newTeller(ctx, &v)
 	if err != nil {
 		return err
 	}
 	if len(payments) == 0 && t.over() {
-		c.over(&v.Channel)
+		s.over(&v.Channel)
 		return nil
 	}
-	if t.ordered, err = c.ordered(ctx, id, v.Channel.Fundings[t.own]); err != nil {
+	if t.ordered, err = s.ordered(ctx, id, v.Channel.Fundings[t.own]); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	running := c.running
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	running := s.running
 	if running == nil || running.Err() != nil {
 		return nil
 	}
-	c.tellers[id] = t
-	c.tasks.Go(func() {
-		if err := t.run(running, c.session, payments); err != nil && running.Err() == nil {
-			c.fail(err)
+	s.tellers[id] = t
+	s.tasks.Go(func() {
+		if err := t.run(running, s.session, payments); err != nil && running.Err() == nil {
+			s.fail(err)
 		}
 	})
 	return nil
 }
 
 // teller is the teller of a channel, or nil.
-func (c *Connect) teller(id channels.ID) *teller {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.tellers[id]
+func (s *Tellers) teller(id channels.ID) *teller {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tellers[id]
 }
 
 // channelWith is the teller of the open channel with a bank in an asset, or nil.
-func (c *Connect) channelWith(peer cypherlink.ParticipantID, asset cypherlink.Asset) *teller {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, t := range c.tellers {
+func (s *Tellers) channelWith(peer cypherlink.ParticipantID, asset cypherlink.Asset) *teller {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tellers {
 		if shown := t.shown.Load(); t.peer == peer && t.asset == asset && shown != nil &&
 			shown.State == channels.Opened {
 			return t
@@ -153,22 +154,31 @@ func (c *Connect) channelWith(peer cypherlink.ParticipantID, asset cypherlink.As
 	return nil
 }
 
-// peersIn are the banks with which this one has an open channel in an asset.
-func (c *Connect) peersIn(asset cypherlink.Asset) []cypherlink.ParticipantID {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// peersIn are the banks with which this one has an open channel in an asset; no clearing banks, which keep
+// no customers' accounts.
+func (s *Tellers) peersIn(asset cypherlink.Asset) []cypherlink.ParticipantID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var peers []cypherlink.ParticipantID
-	for _, t := range c.tellers {
-		if shown := t.shown.Load(); t.asset == asset && shown != nil && shown.State == channels.Opened {
+	for _, t := range s.tellers {
+		shown, peer := t.shown.Load(), s.role(t.peer)
+		if t.asset == asset && shown != nil && shown.State == channels.Opened && peer == chain.RoleBank {
 			peers = append(peers, t.peer)
 		}
 	}
 	return peers
 }
 
+func (s *Tellers) role(id cypherlink.ParticipantID) chain.Role {
+	if p, ok := s.Genesis.Participant(id); ok {
+		return p.Role
+	}
+	return ""
+}
+
 // enter hands a payment whose money is held to the teller of its channel; false if there is none.
-func (c *Connect) enter(l *live) bool {
-	t := c.teller(l.machine.lane.channel)
+func (s *Tellers) enter(l *live) bool {
+	t := s.teller(l.machine.lane.channel)
 	if t == nil {
 		return false
 	}
@@ -177,12 +187,12 @@ func (c *Connect) enter(l *live) bool {
 }
 
 // talked takes what the other bank of a channel says.
-func (c *Connect) talked(from cypherlink.ParticipantID, body []byte) error {
+func (s *Tellers) talked(from cypherlink.ParticipantID, body []byte) error {
 	talk, err := DecodeLaneTalk(body)
 	if err != nil {
 		return malformed(err)
 	}
-	t := c.teller(talk.Channel)
+	t := s.teller(talk.Channel)
 	switch {
 	case t == nil:
 		return refuse(CodeUnready, "ED06", "the channel is not taken up here yet", nil)
@@ -193,36 +203,36 @@ func (c *Connect) talked(from cypherlink.ParticipantID, body []byte) error {
 }
 
 // Channels are the bank's channels, in the order of their ids.
-func (c *Connect) Channels(ctx context.Context) ([]*Channel, error) {
-	if err := c.ready(ctx); err != nil {
+func (s *Tellers) Channels(ctx context.Context) ([]*Channel, error) {
+	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
 	var all []*Channel
-	c.mu.Lock()
-	for _, t := range c.tellers {
+	s.mu.Lock()
+	for _, t := range s.tellers {
 		if shown := t.shown.Load(); shown != nil {
 			all = append(all, shown)
 		}
 	}
-	for id, apart := range c.apart {
-		if c.tellers[id] == nil {
+	for id, apart := range s.apart {
+		if s.tellers[id] == nil {
 			all = append(all, apart)
 		}
 	}
-	c.mu.Unlock()
+	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b *Channel) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return all, nil
 }
 
 // Channel is one of the bank's channels, or CodeNoChannel. The caller does not change it.
-func (c *Connect) Channel(ctx context.Context, id channels.ID) (*Channel, error) {
-	if err := c.ready(ctx); err != nil {
+func (s *Tellers) Channel(ctx context.Context, id channels.ID) (*Channel, error) {
+	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	apart := c.apart[id]
-	c.mu.Unlock()
-	if t := c.teller(id); t != nil {
+	s.mu.Lock()
+	apart := s.apart[id]
+	s.mu.Unlock()
+	if t := s.teller(id); t != nil {
 		if shown := t.shown.Load(); shown != nil {
 			return shown, nil
 		}

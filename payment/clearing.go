@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/cypherlink/cypherlink"
@@ -16,7 +17,7 @@ import (
 	"github.com/cypherlink/cypherlink/terms"
 )
 
-// ClearingOptions make a Clearing. Every field is needed.
+// ClearingOptions make a Clearing. Every field but Tellers is needed.
 type ClearingOptions struct {
 	Dealer *Dealer
 	Store  *store.Store
@@ -25,6 +26,8 @@ type ClearingOptions struct {
 	Identity connector.Signer
 	Cosigner terms.Signer
 	Prices   Prices
+	// Tellers are the connector's channels; nil if it has none.
+	Tellers *Tellers
 	// Random is a cryptographic source.
 	Random io.Reader
 	Log    *slog.Logger
@@ -52,6 +55,12 @@ func NewClearing(o ClearingOptions) (*Clearing, error) {
 	if o.Identity.ID() != o.Dealer.ID {
 		return nil, fmt.Errorf("identity of %s, connector %s: %w", o.Identity.ID(), o.Dealer.ID, ErrOptions)
 	}
+	if o.Tellers == nil {
+		o.Tellers = newTellers(TellersOptions{Genesis: o.Dealer.Genesis, ID: o.Dealer.ID})
+	}
+	if o.Tellers.ID != o.Dealer.ID {
+		return nil, fmt.Errorf("channels of %s, connector %s: %w", o.Tellers.ID, o.Dealer.ID, ErrOptions)
+	}
 	c := &Clearing{ClearingOptions: o, rosters: NewRosters(o.Dealer.Genesis)}
 	c.relay = connector.NewEngine(connector.Options[*connector.Relay]{
 		Role: "relay", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
@@ -63,9 +72,16 @@ func NewClearing(o ClearingOptions) (*Clearing, error) {
 	return c, nil
 }
 
-// Run carries payments until ctx ends, which is no error, or until the store fails. It may be
-// called once.
-func (c *Clearing) Run(ctx context.Context) error { return unlessEnded(ctx, c.relay.Run(ctx)) }
+// Run carries payments and keeps the channels until ctx ends, which is no error, or until the store
+// fails. It may be called once.
+func (c *Clearing) Run(ctx context.Context) error {
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.relay.Run(inner) })
+	if len(c.Tellers.Assets) > 0 {
+		group.Go(func() error { return c.Tellers.run(inner, nil, func() {}) })
+	}
+	return unlessEnded(ctx, group.Wait())
+}
 
 // Serve answers a call of another institution, whom the caller has authenticated. A refusal that
 // may be told is a *cypherlink.Error.
@@ -87,6 +103,9 @@ func (c *Clearing) Serve(
 		return c.countersign(ctx, from, body)
 	case KindBegin:
 		return nil, c.begin(ctx, from, body)
+	}
+	if answer, ok, err := c.Tellers.serve(ctx, from, kind, body); ok {
+		return answer, err
 	}
 	return nil, fmt.Errorf("call of kind %d: %w", kind, ErrMessage)
 }

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/cypherlink/cypherlink"
-	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -27,7 +26,8 @@ var ErrOptions = errors.New("payment: unusable options")
 // callsAtOnce bounds the calls that a Connect has out at one time.
 const callsAtOnce = 256
 
-// Options make a Connect. Every field but Changed and Channels is needed.
+// Options make a Connect. Every field but Changed is needed, those of channels if the bank pays assets over
+// them (Bank.Direct).
 type Options struct {
 	Bank  *Bank
 	Store *store.Store
@@ -38,32 +38,16 @@ type Options struct {
 	Cosigner  terms.Signer
 	Peers     Peers
 	Customers Customers
-	// ChannelOptions are needed if the bank pays assets over channels (Bank.Direct).
-	ChannelOptions
+	// Tellers are the bank's channels, Books its own books, and Anchors proves what the chain has of lanes.
+	Tellers *Tellers
+	Books   Books
+	Anchors Anchors
 	// Random is a cryptographic source.
 	Random io.Reader
 	// Changed is told of each payment after each durable change; nil if nobody is. It must
 	// not block.
 	Changed func(*Payment)
 	Log     *slog.Logger
-}
-
-// ChannelOptions are what a bank's channels work with.
-type ChannelOptions struct {
-	Chain       Chain
-	Committee   Committee
-	Anchors     Anchors
-	LaneSigner  LaneSigner
-	JointSigner JointSigner
-	Books       Books
-	// Restored says that the store is a copy of an older one: nothing is signed in a lane before its
-	// generation has ended (L10).
-	Restored bool
-}
-
-func (o *ChannelOptions) whole() bool {
-	return o.Chain != nil && o.Committee != nil && o.Anchors != nil && o.LaneSigner != nil &&
-		o.JointSigner != nil && o.Books != nil
 }
 
 // Connect is a bank's side of payments as a process: it takes instructions, drives its outgoing
@@ -91,16 +75,7 @@ type Connect struct {
 	byTerms   map[cypherlink.Hash]*live
 	byCustody map[ledger.CustodyID]*live
 	byUETR    map[cypherlink.UETR]*live
-	tellers   map[channels.ID]*teller
-	apart     map[channels.ID]*Channel // those without a teller: wanted, or over
-	opening   map[channels.ID]bool     // those that are being opened
-	locks     *Locks
 	fatal     chan error
-
-	// session is this start's number, by its time: a store that was restored would count again from
-	// an older one. actions counts on from it what is signed for the chain.
-	session uint64
-	actions atomic.Uint64
 }
 
 // NewConnect refuses with ErrOptions or ErrBank what cannot work.
@@ -115,20 +90,24 @@ func NewConnect(o Options) (*Connect, error) {
 	if o.Identity.ID() != o.Bank.ID {
 		return nil, fmt.Errorf("identity of %s, bank %s: %w", o.Identity.ID(), o.Bank.ID, ErrOptions)
 	}
-	if h := &o.ChannelOptions; len(o.Bank.Direct) > 0 && !h.whole() {
+	if len(o.Bank.Direct) > 0 && (o.Tellers == nil || o.Books == nil || o.Anchors == nil) {
 		return nil, fmt.Errorf("a part of the channels is missing: %w", ErrOptions)
+	}
+	if o.Tellers == nil {
+		o.Tellers = newTellers(TellersOptions{Genesis: o.Bank.Genesis, ID: o.Bank.ID})
+	}
+	if o.Tellers.ID != o.Bank.ID || !o.Tellers.has(o.Bank.Direct) {
+		return nil, fmt.Errorf("channels of %s in %v, bank %s: %w",
+			o.Tellers.ID, o.Tellers.Assets, o.Bank.ID, ErrOptions)
 	}
 	c := &Connect{
 		Options: o, calls: make(chan struct{}, callsAtOnce), fatal: make(chan error, 1),
 		started: make(chan struct{}), byTerms: map[cypherlink.Hash]*live{},
 		byCustody: map[ledger.CustodyID]*live{},
-		byUETR:    map[cypherlink.UETR]*live{}, tellers: map[channels.ID]*teller{},
-		apart: map[channels.ID]*Channel{}, opening: map[channels.ID]bool{},
-		recent: map[cypherlink.UETR]recalled{},
+		byUETR:    map[cypherlink.UETR]*live{},
+		recent:    map[cypherlink.UETR]recalled{},
 	}
-	c.locks = newLocks(c)
-	c.session = uint64(time.Now().UnixNano())
-	c.actions.Store(c.session)
+	o.Tellers.payments = c
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
 		Role: "payer", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
 		Network: o.Bank.Genesis.Network(), Changed: c.payerMoved,
@@ -189,13 +168,12 @@ func (c *Connect) run(ctx context.Context) error {
 			return nil
 		}
 	})
-	group.Go(func() error { return c.takeUpAll(ctx, open) })
+	group.Go(func() error { return c.takeUpOpen(ctx, open) })
 	return group.Wait()
 }
 
-// takeUpAll goes on with what was open, the channels first: the payments need them.
-func (c *Connect) takeUpAll(ctx context.Context, open []*live) error {
-	defer close(c.started)
+// takeUpOpen goes on with what was open, the channels first: the payments need them. Then it keeps them.
+func (c *Connect) takeUpOpen(ctx context.Context, open []*live) error {
 	var held, others []*live
 	for _, l := range open {
 		if l.machine != nil && l.machine.InChannel() {
@@ -205,21 +183,17 @@ func (c *Connect) takeUpAll(ctx context.Context, open []*live) error {
 			others = append(others, l)
 		}
 	}
-	if len(c.Bank.Direct) > 0 {
-		waiting, err := c.takeUpChannels(ctx, held)
-		if err != nil {
-			return fmt.Errorf("take up the channels: %w", err)
+	goOn := func() {
+		for _, l := range others {
+			c.start(l)
 		}
-		c.tasks.Go(func() {
-			if err := c.keepChannels(ctx, waiting); err != nil && ctx.Err() == nil {
-				c.fail(err)
-			}
-		})
+		close(c.started)
 	}
-	for _, l := range others {
-		c.start(l)
+	if len(c.Tellers.Assets) == 0 {
+		goOn()
+		return nil
 	}
-	return nil
+	return c.Tellers.run(ctx, held, goOn)
 }
 
 // ready waits until the Connect runs, and reports connector.ErrStopped when it does no more:

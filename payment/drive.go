@@ -152,7 +152,7 @@ func (c *Connect) drive(ctx context.Context, l *live) (entered bool, err error) 
 		effects, err = c.advance(ctx, l, append(inputs, Tick{}))
 		if err == nil && l.machine.InChannel() {
 			l.first = Effects{}
-			if entered = c.enter(l); !entered {
+			if entered = c.Tellers.enter(l); !entered {
 				effects, err = c.advance(ctx, l, []Input{NotInLane{refuse(
 					CodeNoWay, "ED06", "the channel is not kept here any more", nil)}})
 			}

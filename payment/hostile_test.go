@@ -89,7 +89,7 @@ func TestPayerPaysLess(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.eventually("it is anchored", func() bool {
-			ch, err := b.Channel(t.Context(), id)
+			ch, err := b.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.Lanes[ch.Own.Other()].Anchored == 1
 		})
 		time.Sleep(5 * time.Second)
@@ -138,7 +138,7 @@ func TestFollowerStandsStill(t *testing.T) {
 			_ = w.speaks(w.b, a, id, channels.Refusal{Rule: channels.L4}) // small talk
 			time.Sleep(100 * time.Millisecond)
 		}
-		for side, lane := range a.teller(id).shown.Load().Lanes {
+		for side, lane := range a.Tellers.teller(id).shown.Load().Lanes {
 			if !lane.Suspended {
 				t.Errorf("lane %d is not suspended", side)
 			}
@@ -171,7 +171,7 @@ func TestValidatorsDown(t *testing.T) {
 			<-c.ctx.Done()
 			return nil, c.ctx.Err()
 		})
-		tell := a.teller(id)
+		tell := a.Tellers.teller(id)
 		var all []cypherlink.UETR
 		for i := range 60 { // each in a draft of its own
 			all = append(all, w.pays(a, i, w.a, w.b, "1.00"))
@@ -208,11 +208,11 @@ func TestClosedMeanwhile(t *testing.T) {
 		uetr := w.pays(a, 1, w.a, w.b, "10.00")
 		w.until(a, uetr, StatusSigned2)
 		w.stop(w.b)
-		if _, err := a.Order(t.Context(), id, CloseOrder{}, []byte("close"), "close"); err != nil {
+		if _, err := a.Tellers.Order(t.Context(), id, CloseOrder{}, []byte("close"), "close"); err != nil {
 			t.Fatal(err)
 		}
 		w.eventually("the channel is closed", func() bool {
-			ch, err := a.Channel(t.Context(), id)
+			ch, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.State == channels.Closed
 		})
 		b = w.startBank(w.b)
@@ -223,9 +223,9 @@ func TestClosedMeanwhile(t *testing.T) {
 		}
 		w.stop(w.b)
 		b = w.startBank(w.b)
-		ch, err := b.Channel(t.Context(), id)
-		if err != nil || ch.State != channels.Closed || b.teller(id) != nil {
-			t.Errorf("a channel that is over is %+v, %v, and has the teller %v", ch, err, b.teller(id))
+		ch, err := b.Tellers.Channel(t.Context(), id)
+		if err != nil || ch.State != channels.Closed || b.Tellers.teller(id) != nil {
+			t.Errorf("a channel that is over is %+v, %v, and has the teller %v", ch, err, b.Tellers.teller(id))
 		}
 		w.stop(w.a)
 		a = w.startBank(w.a)
@@ -281,7 +281,7 @@ func TestWrittenAgainAfterVoid(t *testing.T) {
 		b = w.startBank(w.b)
 		w.until(b, uetr, StatusAborted)
 		w.startBank(w.a)
-		w.eventually("both talk", func() bool { return b.teller(id).shown.Load().Synced })
+		w.eventually("both talk", func() bool { return b.Tellers.teller(id).shown.Load().Synced })
 		offer = channels.Offer{Entry: w.writes(w.a, id, pay)}
 		if err := w.speaks(w.a, b, id, offer); err != nil {
 			t.Fatal(err)
@@ -358,12 +358,12 @@ func TestOpenings(t *testing.T) {
 				return c.serve()
 			})
 			want := Opening{Peer: w.b.id(), Asset: assetDCEP()}
-			id, _, err := a.Open(t.Context(), want, []byte("first"), "first")
+			id, _, err := a.Tellers.Open(t.Context(), want, []byte("first"), "first")
 			if err != nil {
 				t.Fatal(err)
 			}
 			w.eventually("it is refused", func() bool {
-				ch, err := a.Channel(t.Context(), id)
+				ch, err := a.Tellers.Channel(t.Context(), id)
 				return err == nil && len(ch.Alerts) > 0
 			})
 			time.Sleep(time.Second)
@@ -375,12 +375,12 @@ func TestOpenings(t *testing.T) {
 	})
 	t.Run("both at once", func(t *testing.T) {
 		playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
-			if _, _, err := b.Open(
+			if _, _, err := b.Tellers.Open(
 				t.Context(), Opening{Peer: w.a.id(), Asset: assetDCEP()}, []byte("open"), "open-1"); err != nil {
 				t.Fatal(err)
 			}
 			w.opened(a, b)
-			all, err := a.Channels(t.Context())
+			all, err := a.Tellers.Channels(t.Context())
 			if err != nil || len(all) != 1 || w.chain.seen["channels.Open"] != 1 {
 				t.Errorf("%d channels, %v, of %v", len(all), err, w.chain.seen)
 			}

@@ -33,7 +33,7 @@ func TestChainCannotBeRead(t *testing.T) {
 		}
 		time.Sleep(time.Duration(lanes().LagS+2) * time.Second)
 		for of, c := range map[string]*Connect{"A": a, "B": b} {
-			shown := c.teller(id).shown.Load()
+			shown := c.Tellers.teller(id).shown.Load()
 			if shown.State != channels.Opened || shown.Escrow != [2]int64{funds, funds} {
 				t.Errorf("bank %s shows %+v", of, shown.Channel)
 			}
@@ -60,7 +60,7 @@ func TestChainCannotBeRead(t *testing.T) {
 func TestRefusedSharesAreForgotten(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
-		tell := b.teller(id)
+		tell := b.Tellers.teller(id)
 		w.stop(w.a) // it says nothing else
 		time.Sleep(5 * time.Second)
 		roster, err := tell.roster()
@@ -144,7 +144,7 @@ func TestOrderEndsWithTheBank(t *testing.T) {
 		go func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			_, err := a.Order(ctx, id, ReleaseOrder{1}, []byte("release"), "release")
+			_, err := a.Tellers.Order(ctx, id, ReleaseOrder{1}, []byte("release"), "release")
 			told <- err
 		}()
 		synctest.Wait()

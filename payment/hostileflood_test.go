@@ -14,11 +14,11 @@ import (
 func TestFloodOfTalk(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
-		v, err := a.Chain.View(id, nil)
+		v, err := a.Tellers.Chain.View(id, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		idle, err := a.newTeller(t.Context(), &v) // nobody runs it: it hears, and takes nothing
+		idle, err := a.Tellers.newTeller(t.Context(), &v) // nobody runs it: it hears, and takes nothing
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestFloodOfResyncs(t *testing.T) {
 		w.mu.Lock()
 		before := sent
 		w.mu.Unlock()
-		resync := channels.Resync{Session: 1, Echo: a.session}
+		resync := channels.Resync{Session: 1, Echo: a.Tellers.session}
 		for range 20 {
 			if err := w.speaks(w.b, a, id, resync, resync, resync, resync, resync); err != nil {
 				t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 // order gives an order, and gives what it came to.
 func order(t *testing.T, c *Connect, id channels.ID, o Order, key string) (replayed bool, err error) {
 	t.Helper()
-	return c.Order(t.Context(), id, o, []byte(key), key)
+	return c.Tellers.Order(t.Context(), id, o, []byte(key), key)
 }
 
 // A release that is refused leaves nothing behind: the same key may be tried again, and is then told what
@@ -30,7 +30,7 @@ func TestRefusedOrderIsForgotten(t *testing.T) {
 			t.Errorf("again: replayed %v, %v", replayed, err)
 		}
 		w.eventually("it is released once", func() bool {
-			ch, err := a.Channel(t.Context(), id)
+			ch, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.Releases == 1 && ch.Escrow[ch.Own] == funds-1
 		})
 	})
@@ -51,14 +51,14 @@ func TestFundingWaitsForMoney(t *testing.T) {
 		w.stop(w.a)
 		a = w.startBank(w.a)
 		w.eventually("both talk", func() bool {
-			ch, err := a.Channel(t.Context(), id)
+			ch, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.Synced
 		})
 		if _, err := order(t, a, id, ReleaseOrder{8}, "the-rest"); err != nil {
 			t.Fatal(err)
 		}
 		w.eventually("both are in", func() bool {
-			ch, err := a.Channel(t.Context(), id)
+			ch, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.Fundings[ch.Own] == 3 && ch.Escrow[ch.Own] == funds+int64(left)
 		})
 		if got := w.account(w.a); got != 0 {
@@ -85,7 +85,7 @@ func TestCloseIsKept(t *testing.T) {
 					a = w.startBank(w.a)
 				}
 				w.eventually("the channel is closed", func() bool {
-					ch, err := a.Channel(t.Context(), id)
+					ch, err := a.Tellers.Channel(t.Context(), id)
 					return err == nil && ch.State == channels.Closed
 				})
 				if got, want := w.account(w.a), openingAmount-10_00; int64(got) != int64(want) {

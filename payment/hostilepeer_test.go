@@ -26,13 +26,13 @@ func TestEquivocation(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.eventually("the first is countersigned", func() bool {
-				shown := b.teller(id).shown.Load()
+				shown := b.Tellers.teller(id).shown.Load()
 				return shown.Lanes[shown.Own.Other()].Certified == 1
 			})
 		}
-		w.eventually("the operator is told", func() bool { return len(b.teller(id).shown.Load().Alerts) > 0 })
+		w.eventually("the operator is told", func() bool { return len(b.Tellers.teller(id).shown.Load().Alerts) > 0 })
 		w.eventually("the channel is closed", func() bool {
-			ch, err := b.Channel(t.Context(), id)
+			ch, err := b.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.State == channels.Closed
 		})
 		w.until(b, uetr, StatusPosted, StatusCompleted)
@@ -63,7 +63,7 @@ func TestReplayOfTalk(t *testing.T) {
 		w.mu.Lock()
 		all := said
 		w.mu.Unlock()
-		before, err := b.Channel(t.Context(), id)
+		before, err := b.Tellers.Channel(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestReplayOfTalk(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		time.Sleep(2 * time.Second)
-		after, err := b.Channel(t.Context(), id)
+		after, err := b.Tellers.Channel(t.Context(), id)
 		if err != nil || after.Lanes != before.Lanes || len(after.Alerts) > 0 {
 			t.Errorf("%+v, then %+v: %v, %v", before.Lanes, after.Lanes, after.Alerts, err)
 		}
@@ -96,7 +96,7 @@ func TestReplayOfTalk(t *testing.T) {
 func TestForgedShares(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
-		ch, err := b.Channel(t.Context(), id)
+		ch, err := b.Tellers.Channel(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestForgedShares(t *testing.T) {
 			Channel: id, Proposer: ch.Own.Other(), Counter: 1 << 40, Do: channels.Settlement{},
 			Points: [2]channels.Point{start, start}, ValidUntil: ch.Now.S + 2,
 		}
-		roster, err := b.teller(id).roster()
+		roster, err := b.Tellers.teller(id).roster()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func TestForgedShares(t *testing.T) {
 			}
 		}
 		time.Sleep(3 * time.Second)
-		if ch, err := b.Channel(t.Context(), id); err != nil || ch.State != channels.Opened {
+		if ch, err := b.Tellers.Channel(t.Context(), id); err != nil || ch.State != channels.Opened {
 			t.Errorf("%+v, %v", ch, err)
 		}
 	})
@@ -158,7 +158,7 @@ func TestChainDown(t *testing.T) {
 		w.eventually("both books have it", func() bool {
 			return w.books[w.a.id()].balance == -moved && w.books[w.b.id()].balance == moved
 		})
-		ch, err := a.Channel(t.Context(), id)
+		ch, err := a.Tellers.Channel(t.Context(), id)
 		if err != nil || ch.Balance(ch.Own) != int64(funds-moved) {
 			t.Errorf("%+v, %v", ch, err)
 		}
@@ -179,13 +179,13 @@ func TestReleaseWithSilentBank(t *testing.T) {
 		if _, err := order(t, a, id, ReleaseOrder{funds}, "all"); err != nil {
 			t.Fatal(err)
 		}
-		if free := a.teller(id).shown.Load().Free; free != 0 {
+		if free := a.Tellers.teller(id).shown.Load().Free; free != 0 {
 			t.Errorf("%d are free while a release may happen", free)
 		}
 		time.Sleep(time.Duration(lanes().JointS+2) * time.Second)
 		w.setFault(nil)
 		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
-		if ch, err := a.Channel(t.Context(), id); err != nil || ch.Releases != 0 || ch.Escrow[ch.Own] != funds {
+		if ch, err := a.Tellers.Channel(t.Context(), id); err != nil || ch.Releases != 0 || ch.Escrow[ch.Own] != funds {
 			t.Errorf("%+v, %v", ch, err)
 		}
 	})
@@ -215,7 +215,7 @@ func TestRevocationCloses(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.eventually("the channel is closed", func() bool {
-			ch, err := b.Channel(t.Context(), id)
+			ch, err := b.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.State == channels.Closed
 		})
 		w.until(b, uetr, StatusAborted)

@@ -86,7 +86,7 @@ func restoredPayer(flag bool) func(t *testing.T, w *channelWorld, a, b *Connect)
 		a = w.startBank(w.a)
 		w.restored = false
 		w.eventually("the generations are new", func() bool {
-			ch, err := a.Channel(t.Context(), id)
+			ch, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.Synced && ch.Lanes[0].Gen > 0 && ch.Lanes[1].Gen > 0
 		})
 		w.until(a, w.pays(a, 2, w.a, w.b, "20.00"), StatusCompleted)
@@ -96,7 +96,7 @@ func restoredPayer(flag bool) func(t *testing.T, w *channelWorld, a, b *Connect)
 		if err != nil || p.Status != StatusReserved {
 			t.Errorf("the payment that was lost is %+v, %v", p, err)
 		}
-		ch, err := a.Channel(t.Context(), id)
+		ch, err := a.Tellers.Channel(t.Context(), id)
 		if err != nil || ch.Balance(ch.Own) != funds-25_00 || len(ch.Alerts) == 0 {
 			t.Errorf("%+v, %v", ch, err)
 		}
@@ -121,7 +121,7 @@ func restoredPayee(flag bool) func(t *testing.T, w *channelWorld, a, b *Connect)
 		b = w.startBank(w.b)
 		w.restored = false
 		w.eventually("the generations are new", func() bool {
-			ch, err := b.Channel(t.Context(), id)
+			ch, err := b.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.Synced && ch.Lanes[0].Gen > 0 && ch.Lanes[1].Gen > 0
 		})
 		for i, from := range []*player{w.a, w.b} {
@@ -131,7 +131,7 @@ func restoredPayee(flag bool) func(t *testing.T, w *channelWorld, a, b *Connect)
 			}
 			w.until(c, w.pays(c, 10+i, from, to, "1.00"), StatusCompleted)
 		}
-		ch, err := b.Channel(t.Context(), id)
+		ch, err := b.Tellers.Channel(t.Context(), id)
 		if err != nil || ch.Balance(ch.Own) != funds+25_00 || ch.State != channels.Opened {
 			t.Errorf("%+v, %v", ch, err)
 		}

@@ -19,7 +19,7 @@ func (c *Connect) laneReceipt(ctx context.Context, o *Outgoing) ([]byte, error) 
 	if at.Stage != Anchored {
 		return nil, refuse(CodeNoReceipt, "", "the payment is not anchored here", nil)
 	}
-	channel, err := c.Channel(ctx, at.Channel)
+	channel, err := c.Tellers.Channel(ctx, at.Channel)
 	if err != nil {
 		return nil, err
 	}

@@ -26,16 +26,16 @@ func conditionRecord(c cypherlink.Condition) string { return "lock_condition/" +
 // Locks are the hash locks in a bank's channels: what was prepared, and what has become of it. It is safe
 // for concurrent use.
 type Locks struct {
-	c *Connect
+	of *Tellers
 
 	mu      sync.Mutex
 	changed chan struct{}
 }
 
-func newLocks(c *Connect) *Locks { return &Locks{c: c, changed: make(chan struct{})} }
+func newLocks(of *Tellers) *Locks { return &Locks{of: of, changed: make(chan struct{})} }
 
-// Locks are those in the bank's channels.
-func (c *Connect) Locks() *Locks { return c.locks }
+// Locks are those in the institution's channels.
+func (s *Tellers) Locks() *Locks { return s.locks }
 
 // told wakes whoever waits for events.
 func (l *Locks) told() {
@@ -71,7 +71,7 @@ func (r *LockRecord) Content() *ledger.Prepare {
 
 // Find is the record of a lock, empty if there is none.
 func (l *Locks) Find(ctx context.Context, id channels.LockID) (record LockRecord, err error) {
-	err = l.c.Store.View(ctx, func(r *store.Reader) (err error) {
+	err = l.of.Store.View(ctx, func(r *store.Reader) (err error) {
 		record, err = loadLock(r, id)
 		return err
 	})
@@ -113,8 +113,8 @@ func (l *Locks) File(ctx context.Context, command *ledger.SignedCommand) error {
 	if !ok {
 		return fmt.Errorf("%T: %w", command.Command, ErrLock)
 	}
-	id := channels.LockID(p.About(l.c.Bank.Genesis.Network()))
-	err := l.c.Store.Update(ctx, func(tx *store.Tx) error {
+	id := channels.LockID(p.About(l.of.Genesis.Network()))
+	err := l.of.Store.Update(ctx, func(tx *store.Tx) error {
 		record, err := loadLock(&tx.Reader, id)
 		if err != nil {
 			return err
@@ -150,9 +150,9 @@ func (l *Locks) Offer(ctx context.Context, command *ledger.SignedCommand) error 
 	if !ok {
 		return fmt.Errorf("%T: %w", command.Command, ErrLock)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callPatience*l.c.Bank.Lanes.Resend)
+	ctx, cancel := context.WithTimeout(ctx, callPatience*l.of.Lanes.Resend)
 	defer cancel()
-	_, err := l.c.Peers.Call(ctx, p.Subject.Fields.Credit.Owner, KindLock, command.Encode())
+	_, err := l.of.Peers.Call(ctx, p.Subject.Fields.Credit.Owner, KindLock, command.Encode())
 	return err
 }
 
@@ -160,10 +160,10 @@ func (l *Locks) Offer(ctx context.Context, command *ledger.SignedCommand) error 
 func (l *Locks) teller(p *ledger.Prepare) *teller {
 	leg := &p.Subject.Fields
 	peer := leg.Credit.Owner
-	if peer == l.c.Bank.ID {
+	if peer == l.of.ID {
 		peer = leg.Debit.Owner
 	}
-	return l.c.channelWith(peer, leg.Asset)
+	return l.of.channelWith(peer, leg.Asset)
 }
 
 // Channel is the open channel in which a leg of a Prepare moves, or nil. The caller does not change it.
@@ -199,7 +199,7 @@ func (l *Locks) Fail(at channels.ID, id channels.LockID) <-chan error {
 
 func (l *Locks) order(at channels.ID, o *lockOrder) <-chan error {
 	o.reply = make(chan error, 1)
-	if t := l.c.teller(at); t != nil {
+	if t := l.of.teller(at); t != nil {
 		t.tell(tellerInput{lock: o})
 	} else {
 		o.reply <- fmt.Errorf("channel %s is not taken up: %w", at, ErrNotNow)
@@ -211,15 +211,15 @@ func (l *Locks) order(at channels.ID, o *lockOrder) <-chan error {
 // been looked at. It is ErrNotNow while one of them is not, and while it is not known whether there will be
 // a custody of that lock.
 func (l *Locks) Present(id channels.LockID) (nowMS int64, err error) {
-	all, err := l.c.Chain.Channels()
+	all, err := l.of.Chain.Channels()
 	if err != nil {
 		return 0, err
 	}
 	for _, ch := range all {
-		if _, ours := ch.Side(l.c.Bank.ID); !ours || ch.State == channels.Closed {
+		if _, ours := ch.Side(l.of.ID); !ours || ch.State == channels.Closed {
 			continue
 		}
-		t := l.c.teller(ch.ID)
+		t := l.of.teller(ch.ID)
 		if t == nil || t.shown.Load() == nil {
 			return 0, fmt.Errorf("channel %s is not taken up: %w", ch.ID, ErrNotNow)
 		}
@@ -237,14 +237,14 @@ func (l *Locks) Present(id channels.LockID) (nowMS int64, err error) {
 }
 
 // Bank is the one whose channels they are, and Registry who may speak now.
-func (l *Locks) Bank() cypherlink.ParticipantID { return l.c.Bank.ID }
+func (l *Locks) Bank() cypherlink.ParticipantID { return l.of.ID }
 
 // Registry is who may speak now.
-func (l *Locks) Registry() chain.Roll { return l.c.Chain.Registry() }
+func (l *Locks) Registry() chain.Roll { return l.of.Chain.Registry() }
 
 // Count is the sequence of the last event.
 func (l *Locks) Count(ctx context.Context) (n uint64, err error) {
-	err = l.c.Store.View(ctx, func(r *store.Reader) error {
+	err = l.of.Store.View(ctx, func(r *store.Reader) error {
 		at, err := lastEvent(r)
 		n = uint64(at) //nolint:gosec // counts
 		return err
@@ -254,7 +254,7 @@ func (l *Locks) Count(ctx context.Context) (n uint64, err error) {
 
 // Events are those after a sequence, with the Prepares of their locks, at most as many.
 func (l *Locks) Events(ctx context.Context, after uint64, most int) (events []LockRecord, err error) {
-	err = l.c.Store.View(ctx, func(r *store.Reader) error {
+	err = l.of.Store.View(ctx, func(r *store.Reader) error {
 		all, err := eventsAfter(r, int64(after), most) //nolint:gosec // counts
 		if err != nil {
 			return err

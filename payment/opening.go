@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
-	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
@@ -28,20 +27,20 @@ const openingPrefix = "opening/"
 // also after a restart: both banks and the asset's Validators sign the opening, and the chain decides.
 // A pair of banks has one channel in an asset at a time, so who wants one again gets the same. What the
 // bank has no business with is refused (CodeAsset, CodeParty); the key is as in Submit.
-func (c *Connect) Open(
+func (s *Tellers) Open(
 	ctx context.Context, o Opening, raw []byte, key string,
 ) (id channels.ID, replayed bool, err error) {
-	if err := c.ready(ctx); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return id, false, err
 	}
 	if key, err = checkKey("open/", key); err != nil {
 		return id, false, err
 	}
-	j, err := c.openingOf(&o)
+	j, err := s.openingOf(&o)
 	if err != nil {
 		return id, false, err
 	}
-	err = c.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
 		id, replayed = j.Channel, false
 		stream, _, err := standingUnder(tx, key, raw)
 		if err != nil {
@@ -64,7 +63,7 @@ func (c *Connect) Open(
 		return standUnder(tx, key, raw, openingPrefix+id.String(), 1)
 	})
 	if err == nil && !replayed {
-		c.pursue(id, o)
+		s.pursue(id, o)
 	}
 	return id, replayed, err
 }
@@ -85,9 +84,9 @@ func decodeOpening(raw []byte) (Opening, error) {
 }
 
 // wanted takes up the openings of which the chain shows nothing yet.
-func (c *Connect) wanted(ctx context.Context) error {
+func (s *Tellers) wanted(ctx context.Context) error {
 	all := map[channels.ID]Opening{}
-	err := c.Store.View(ctx, func(r *store.Reader) error {
+	err := s.Store.View(ctx, func(r *store.Reader) error {
 		clear(all)
 		streams, err := r.Streams(openingPrefix, "", maxOpenings)
 		if err != nil {
@@ -112,8 +111,8 @@ func (c *Connect) wanted(ctx context.Context) error {
 		return err
 	}
 	for id, o := range all {
-		if _, err := c.Chain.View(id, nil); errors.Is(err, state.ErrUnknown) {
-			c.pursue(id, o)
+		if _, err := s.Chain.View(id, nil); errors.Is(err, state.ErrUnknown) {
+			s.pursue(id, o)
 		}
 	}
 	return nil
@@ -127,45 +126,45 @@ const tooLate = "TM01"
 
 // pursue has a channel opened, and tries again until the chain shows it or somebody refuses for good.
 // Who wants it again then has it tried again.
-func (c *Connect) pursue(id channels.ID, o Opening) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ctx := c.running
-	if ctx == nil || ctx.Err() != nil || c.opening[id] {
+func (s *Tellers) pursue(id channels.ID, o Opening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx := s.running
+	if ctx == nil || ctx.Err() != nil || s.opening[id] {
 		return
 	}
-	c.opening[id], c.apart[id] = true, c.unopened(id, &o, "")
-	c.tasks.Go(func() {
+	s.opening[id], s.apart[id] = true, s.unopened(id, &o, "")
+	s.tasks.Go(func() {
 		defer func() {
-			c.mu.Lock()
-			delete(c.opening, id)
-			c.mu.Unlock()
+			s.mu.Lock()
+			delete(s.opening, id)
+			s.mu.Unlock()
 		}()
 		for ctx.Err() == nil {
-			err := c.openChannel(ctx, id, &o)
+			err := s.openChannel(ctx, id, &o)
 			if err == nil {
 				break
 			}
 			refusal, refused := errors.AsType[*cypherlink.Error](err)
-			c.Log.WarnContext(ctx, "a channel is not open yet", slog.String("channel", id.String()),
+			s.Log.WarnContext(ctx, "a channel is not open yet", slog.String("channel", id.String()),
 				slog.String("cause", err.Error()))
-			c.mu.Lock()
-			c.apart[id] = c.unopened(id, &o, err.Error())
-			c.mu.Unlock()
+			s.mu.Lock()
+			s.apart[id] = s.unopened(id, &o, err.Error())
+			s.mu.Unlock()
 			if refused && refusal.Reason != notYet && refusal.Reason != tooLate {
 				return
 			}
-			pause(ctx, c.Bank.Patience.Resend)
+			pause(ctx, s.Resend)
 		}
 	})
 }
 
 // unopened is a channel of which the chain shows nothing.
-func (c *Connect) unopened(id channels.ID, o *Opening, alert string) *Channel {
+func (s *Tellers) unopened(id channels.ID, o *Opening, alert string) *Channel {
 	shown := &Channel{}
-	shown.ID, shown.Asset, shown.Limits = id, o.Asset, c.Bank.Lanes.Limits
-	shown.Banks = channels.InOrder([2]cypherlink.ParticipantID{c.Bank.ID, o.Peer})
-	shown.Own, _ = shown.Side(c.Bank.ID)
+	shown.ID, shown.Asset, shown.Limits = id, o.Asset, s.Lanes.Limits
+	shown.Banks = channels.InOrder([2]cypherlink.ParticipantID{s.ID, o.Peer})
+	shown.Own, _ = shown.Side(s.ID)
 	if alert != "" {
 		shown.Alerts = []string{"not opened: " + alert}
 	}
@@ -173,44 +172,44 @@ func (c *Connect) unopened(id channels.ID, o *Opening, alert string) *Channel {
 }
 
 // openingOf is the joint action that opens the next channel with a bank.
-func (c *Connect) openingOf(o *Opening) (*channels.Joint, error) {
-	peer, ok := c.Chain.Registry().Participant(o.Peer)
+func (s *Tellers) openingOf(o *Opening) (*channels.Joint, error) {
+	peer, ok := s.Chain.Registry().Participant(o.Peer)
 	switch {
-	case !ok || peer.Role != chain.RoleBank || o.Peer == c.Bank.ID:
+	case !ok || !mayHoldChannels(peer.Role) || o.Peer == s.ID:
 		return nil, refuse(CodeParty, "RC04", "there is no such bank", nil)
-	case !slices.Contains(c.Bank.Direct, o.Asset):
+	case !slices.Contains(s.Assets, o.Asset):
 		return nil, refuse(CodeAsset, "AM03", "this bank has no channels in the asset", nil)
 	}
-	all, err := c.Chain.Channels()
+	all, err := s.Chain.Channels()
 	if err != nil {
 		return nil, err
 	}
-	banks := channels.InOrder([2]cypherlink.ParticipantID{c.Bank.ID, o.Peer})
+	banks := channels.InOrder([2]cypherlink.ParticipantID{s.ID, o.Peer})
 	nonce := uint64(0)
 	for _, ch := range all {
 		if ch.Banks == banks && ch.Asset == o.Asset && ch.State == channels.Closed {
 			nonce++
 		}
 	}
-	open := channels.Open{Banks: banks, Asset: o.Asset, Nonce: nonce, Limits: c.Bank.Lanes.Limits}
+	open := channels.Open{Banks: banks, Asset: o.Asset, Nonce: nonce, Limits: s.Lanes.Limits}
 	for i, id := range banks {
-		open.Accounts[i] = cypherlink.Account{Owner: id, Number: c.Bank.Account}
+		open.Accounts[i] = cypherlink.Account{Owner: id, Number: s.Account}
 	}
-	id := channels.NewID(c.Bank.Genesis.Network(), banks, o.Asset, nonce)
+	id := channels.NewID(s.Genesis.Network(), banks, o.Asset, nonce)
 	side := channels.A
-	if banks[channels.B] == c.Bank.ID {
+	if banks[channels.B] == s.ID {
 		side = channels.B
 	}
 	return &channels.Joint{
 		Channel: id, Proposer: side, Do: open,
-		ValidUntil: time.Now().Unix() + c.Bank.Lanes.Limits.WindowS - 1,
+		ValidUntil: time.Now().Unix() + s.Lanes.Limits.WindowS - 1,
 	}, nil
 }
 
 // openChannel has the joint action that opens the channel signed, and hands it in.
-func (c *Connect) openChannel(ctx context.Context, id channels.ID, o *Opening) error {
+func (s *Tellers) openChannel(ctx context.Context, id channels.ID, o *Opening) error {
 	exists := func() (bool, error) {
-		_, err := c.Chain.View(id, nil)
+		_, err := s.Chain.View(id, nil)
 		if errors.Is(err, state.ErrUnknown) {
 			return false, nil
 		}
@@ -219,7 +218,7 @@ func (c *Connect) openChannel(ctx context.Context, id channels.ID, o *Opening) e
 	if ok, err := exists(); ok || err != nil {
 		return err
 	}
-	j, err := c.openingOf(o)
+	j, err := s.openingOf(o)
 	if err != nil {
 		return err
 	}
@@ -227,7 +226,7 @@ func (c *Connect) openChannel(ctx context.Context, id channels.ID, o *Opening) e
 	if !ok || j.Channel != id {
 		return fmt.Errorf("channel %s is not the next one of its banks: %w", id, errInput)
 	}
-	err = c.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
 		var err error
 		j.Counter, err = tx.Count(openingsRecord)
 		return err
@@ -235,17 +234,17 @@ func (c *Connect) openChannel(ctx context.Context, id channels.ID, o *Opening) e
 	if err != nil {
 		return err
 	}
-	roster, err := state.JointRoster(c.Chain.Registry().Registry, open.Banks, open.Asset)
+	roster, err := state.JointRoster(s.Chain.Registry().Registry, open.Banks, open.Asset)
 	if err != nil {
 		return err
 	}
 	r := &JoinRequest{Joint: *j}
 	own, other := j.Proposer, j.Proposer.Other()
-	if r.Shares[own], err = c.signOpening(ctx, roster, j); err != nil {
+	if r.Shares[own], err = s.signOpening(ctx, roster, j); err != nil {
 		return err
 	}
-	call, cancel := context.WithTimeout(ctx, callPatience*c.Bank.Patience.Resend)
-	raw, err := c.Peers.Call(call, open.Banks[other], KindJoin, r.Encode())
+	call, cancel := context.WithTimeout(ctx, callPatience*s.Resend)
+	raw, err := s.Peers.Call(call, open.Banks[other], KindJoin, r.Encode())
 	cancel()
 	if err != nil {
 		return err
@@ -253,19 +252,19 @@ func (c *Connect) openChannel(ctx context.Context, id channels.ID, o *Opening) e
 	if copy(r.Shares[other][:], raw) != len(r.Shares[other]) {
 		return fmt.Errorf("%d bytes: %w", len(raw), ErrMessage)
 	}
-	deadline, cancel := context.WithTimeout(ctx, time.Duration(c.Bank.Lanes.Limits.WindowS)*time.Second)
+	deadline, cancel := context.WithTimeout(ctx, time.Duration(s.Lanes.Limits.WindowS)*time.Second)
 	defer cancel() // by then it is not valid any more
-	return c.join(deadline, roster, r, exists)
+	return s.join(deadline, roster, r, exists)
 }
 
 // signOpening signs what opens a channel, once for each counter of its proposer, whose counters rise:
 // anything else is refused, and one record is kept for each of the two.
-func (c *Connect) signOpening(
+func (s *Tellers) signOpening(
 	ctx context.Context, roster *cosi.Roster, j *channels.Joint,
 ) (cosi.Signature, error) {
-	frame := j.Frame(c.Bank.Genesis.Network(), roster.Root())
+	frame := j.Frame(s.Genesis.Network(), roster.Root())
 	name, encoded := fmt.Sprintf("opening/%s/%s", j.Channel, j.Proposer), frame.Encode()
-	err := c.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
 		signed, err := tx.Get(name)
 		if err != nil {
 			return err
@@ -284,12 +283,12 @@ func (c *Connect) signOpening(
 	if err != nil {
 		return cosi.Signature{}, err
 	}
-	return c.JointSigner.SignRecorded(frame)
+	return s.JointSigner.SignRecorded(frame)
 }
 
 // agreeToOpen is this bank's signature on a channel that another one opens with it, if that is as this
 // bank would have it.
-func (c *Connect) agreeToOpen(
+func (s *Tellers) agreeToOpen(
 	ctx context.Context, from cypherlink.ParticipantID, body []byte,
 ) ([]byte, error) {
 	r, err := DecodeJoinRequest(body)
@@ -300,7 +299,7 @@ func (c *Connect) agreeToOpen(
 	if !ok {
 		return nil, refuse(channels.T0.Code(), "FF01", "T0: the joint action opens no channel", nil)
 	}
-	want, err := c.openingOf(&Opening{Peer: from, Asset: open.Asset})
+	want, err := s.openingOf(&Opening{Peer: from, Asset: open.Asset})
 	if err != nil {
 		return nil, err
 	}
@@ -309,15 +308,15 @@ func (c *Connect) agreeToOpen(
 	if nameOfJoint(want) != nameOfJoint(&r.Joint) {
 		return nil, refuse(channels.T0.Code(), "NARR", "T0: this bank opens on other conditions", nil)
 	}
-	roster, err := state.JointRoster(c.Chain.Registry().Registry, open.Banks, open.Asset)
+	roster, err := state.JointRoster(s.Chain.Registry().Registry, open.Banks, open.Asset)
 	if err != nil {
 		return nil, err
 	}
-	frame := r.Joint.Frame(c.Bank.Genesis.Network(), roster.Root())
+	frame := r.Joint.Frame(s.Genesis.Network(), roster.Root())
 	if err := roster.VerifyShare(frame, int(own.Other()), r.Shares[own.Other()]); err != nil {
 		return nil, refuse(channels.T0.Code(), "DS0B", "T0: the signature on the opening is wrong", err)
 	}
-	share, err := c.signOpening(ctx, roster, &r.Joint)
+	share, err := s.signOpening(ctx, roster, &r.Joint)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 func TestOpeningCountersRise(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		asks := func(counter uint64, late int64) error {
-			j, err := a.openingOf(&Opening{Peer: w.b.id(), Asset: assetDCEP()})
+			j, err := a.Tellers.openingOf(&Opening{Peer: w.b.id(), Asset: assetDCEP()})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -26,8 +26,8 @@ type ordered struct {
 }
 
 // ordered loads what goes on after a start: done is the chain's count of the bank's fundings.
-func (c *Connect) ordered(ctx context.Context, id channels.ID, done uint64) (o ordered, err error) {
-	err = c.Store.View(ctx, func(r *store.Reader) error {
+func (s *Tellers) ordered(ctx context.Context, id channels.ID, done uint64) (o ordered, err error) {
+	err = s.Store.View(ctx, func(r *store.Reader) error {
 		stored, err := r.Load(orderStream(id), 0)
 		if err != nil {
 			return err
@@ -54,16 +54,16 @@ func (c *Connect) ordered(ctx context.Context, id channels.ID, done uint64) (o o
 // Order does what an operator wants of a channel, in the background. A funding and a close are kept until
 // the chain has them: where the other bank does not agree to close in time, this bank closes alone. A
 // release is tried once, and its refusal told: then nothing is kept of it, nor of its key.
-func (c *Connect) Order(
+func (s *Tellers) Order(
 	ctx context.Context, id channels.ID, o Order, raw []byte, key string,
 ) (replayed bool, err error) {
-	if _, err := c.Channel(ctx, id); err != nil {
+	if _, err := s.Channel(ctx, id); err != nil {
 		return false, err
 	}
 	if key, err = checkKey("order/", key); err != nil {
 		return false, err
 	}
-	t, in := c.teller(id), tellerInput{reply: make(chan error, 1)}
+	t, in := s.teller(id), tellerInput{reply: make(chan error, 1)}
 	if t == nil {
 		return false, refuse(channels.T0.Code(), "ED06", "T0: the channel is not open yet", nil)
 	}
@@ -75,7 +75,7 @@ func (c *Connect) Order(
 	case CloseOrder:
 		in.ask, in.close = channels.Settlement{}, true
 	}
-	err = c.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
 		replayed = false
 		stream, _, err := standingUnder(tx, key, raw)
 		if err != nil {
@@ -103,7 +103,7 @@ func (c *Connect) Order(
 	select {
 	case err := <-in.reply:
 		if err != nil {
-			err = errors.Join(err, c.Store.Update(ctx, func(tx *store.Tx) error { return forget(tx, key) }))
+			err = errors.Join(err, s.Store.Update(ctx, func(tx *store.Tx) error { return forget(tx, key) }))
 		}
 		return false, err
 	case <-t.ended:

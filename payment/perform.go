@@ -96,7 +96,7 @@ func (c *Connect) try(ctx context.Context, t Task) ([]Input, error) {
 func (c *Connect) agree(ctx context.Context, t *terms.Terms) ([]Input, error) {
 	var in GotProof
 	if len(t.Legs) == 1 {
-		teller := c.channelWith(t.Payee, t.Legs[terms.Source].Asset)
+		teller := c.Tellers.channelWith(t.Payee, t.Legs[terms.Source].Asset)
 		if teller == nil {
 			return nil, refuse(CodeNoWay, "AG03", "there is no open channel with the creditor's bank", nil)
 		}

@@ -255,7 +255,7 @@ func (s *rampSim) empties() {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	if _, err := s.banks[0].Order(s.tb.Context(), s.id, CloseOrder{}, []byte("close"), "close"); err != nil {
+	if _, err := s.banks[0].Tellers.Order(s.tb.Context(), s.id, CloseOrder{}, []byte("close"), "close"); err != nil {
 		s.tb.Fatal(err)
 	}
 	s.eventually("the channel is closed", func() bool {

@@ -25,22 +25,22 @@ func (b Band) Valid() error {
 
 // rebalance moves the bank's own money between its account and its channels where a channel has left its
 // band. Each movement waits for the one before.
-func (c *Connect) rebalance(ctx context.Context) error {
-	c.mu.Lock()
+func (s *Tellers) rebalance(ctx context.Context) error {
+	s.mu.Lock()
 	var all []*teller
-	for _, t := range c.tellers {
+	for _, t := range s.tellers {
 		all = append(all, t)
 	}
-	c.mu.Unlock()
+	s.mu.Unlock()
 	for _, t := range all {
-		band, shown := c.Bank.Lanes.Bands[t.asset], t.shown.Load()
+		band, shown := s.Lanes.Bands[t.asset], t.shown.Load()
 		if band == (Band{}) || shown == nil || shown.State != channels.Opened || !shown.Synced {
 			continue
 		}
 		var err error
 		switch {
 		case shown.Free < band.Low:
-			err = c.topUp(ctx, t, shown, band.Target-shown.Free)
+			err = s.topUp(ctx, t, shown, band.Target-shown.Free)
 		case shown.Free > band.High:
 			t.tell(tellerInput{ask: channels.Release{Amount: shown.Free - band.Target}})
 		}
@@ -52,17 +52,17 @@ func (c *Connect) rebalance(ctx context.Context) error {
 }
 
 // topUp funds the channel with as much of the amount as the account has, unless a funding is under way.
-func (c *Connect) topUp(ctx context.Context, t *teller, shown *Channel, amount cypherlink.Amount) error {
-	has, _, err := c.Chain.Balance(shown.Accounts[t.own], t.asset)
+func (s *Tellers) topUp(ctx context.Context, t *teller, shown *Channel, amount cypherlink.Amount) error {
+	has, _, err := s.Chain.Balance(shown.Accounts[t.own], t.asset)
 	if err != nil {
 		return err
 	}
-	pending, err := c.ordered(ctx, t.id, shown.Fundings[t.own])
+	pending, err := s.ordered(ctx, t.id, shown.Fundings[t.own])
 	if amount = min(amount, has); err != nil || amount <= 0 || len(pending.fundings) > 0 || pending.closing {
 		return err
 	}
 	in := tellerInput{fund: &funding{Amount: amount}}
-	if err := c.Store.Update(ctx, func(tx *store.Tx) error { return t.order(tx, in.fund) }); err != nil {
+	if err := s.Store.Update(ctx, func(tx *store.Tx) error { return t.order(tx, in.fund) }); err != nil {
 		return err
 	}
 	t.log.InfoContext(ctx, "the channel is topped up", slog.Int64("amount", int64(amount)))

@@ -29,15 +29,11 @@ func (c *Connect) Serve(
 	case KindCertify:
 		return c.certify(ctx, from, body)
 	}
-	if len(c.Bank.Direct) > 0 {
-		switch kind {
-		case KindLane:
-			return nil, c.talked(from, body)
-		case KindJoin:
-			return c.agreeToOpen(ctx, from, body)
-		case KindCredit:
-			return nil, c.credited(ctx, from, body)
-		}
+	if kind == KindCredit && len(c.Bank.Direct) > 0 {
+		return nil, c.credited(ctx, from, body)
+	}
+	if answer, ok, err := c.Tellers.serve(ctx, from, kind, body); ok {
+		return answer, err
 	}
 	return nil, fmt.Errorf("call of kind %d: %w", kind, ErrMessage)
 }

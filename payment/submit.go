@@ -78,7 +78,7 @@ func (c *Connect) fillIn(i *Instruction) error {
 		return nil
 	}
 	asset, err := assetNamed(c.Bank.Genesis, i.Asset)
-	peers := c.peersIn(asset)
+	peers := c.Tellers.peersIn(asset)
 	if err != nil || len(peers) != 1 {
 		return &cypherlink.Error{
 			Code: iso20022.CodeBIC, Reason: "RC04", Pointer: "/creditor/agent", Err: err,

@@ -31,7 +31,7 @@ const (
 // payments that are in the channel, writes both in one commit, and only then lets anything out. It
 // takes payments whose money is held, and gives them back when the chain has decided.
 type teller struct {
-	connect *Connect
+	tellers *Tellers
 	id      channels.ID
 	own     channels.Side
 	peer    cypherlink.ParticipantID
@@ -97,15 +97,15 @@ type consultation struct {
 }
 
 // newTeller restores a channel's teller from the store.
-func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, error) {
+func (s *Tellers) newTeller(ctx context.Context, v *channels.View) (*teller, error) {
 	ch := &v.Channel
-	own, ok := ch.Side(c.Bank.ID)
+	own, ok := ch.Side(s.ID)
 	if !ok {
 		return nil, fmt.Errorf("channel %s is of others: %w", ch.ID, ErrOptions)
 	}
 	t := &teller{
-		connect: c, id: ch.ID, own: own, peer: ch.Banks[own.Other()], banks: ch.Banks, asset: ch.Asset,
-		stream: channelStream(ch.ID), log: c.Log.With(slog.String("channel", ch.ID.String())), view: *v,
+		tellers: s, id: ch.ID, own: own, peer: ch.Banks[own.Other()], banks: ch.Banks, asset: ch.Asset,
+		stream: channelStream(ch.ID), log: s.Log.With(slog.String("channel", ch.ID.String())), view: *v,
 		payments: map[cypherlink.UETR]*live{}, single: map[cypherlink.UETR]bool{},
 		lost:     map[cypherlink.UETR]bool{},
 		handing:  map[string]bool{},
@@ -113,7 +113,7 @@ func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, err
 		signal: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	var events []channels.Event
-	err := c.Store.View(ctx, func(r *store.Reader) error {
+	err := s.Store.View(ctx, func(r *store.Reader) error {
 		stored, err := r.Load(t.stream, 0)
 		if err != nil {
 			return err
@@ -137,12 +137,12 @@ func (c *Connect) newTeller(ctx context.Context, v *channels.View) (*teller, err
 }
 
 func (t *teller) settings() channels.Settings {
-	s := t.connect.Bank.Lanes
+	l := t.tellers.Lanes
 	return channels.Settings{
-		Network: t.connect.Bank.Genesis.Network(), Channel: t.id, Side: t.own,
-		LagS: s.LagS, InclusionS: s.InclusionS, JointS: s.JointS,
-		CertifyMS: s.Certify.Milliseconds(), ResendMS: s.Resend.Milliseconds(),
-		OffChain: s.OffChain, Verify: cosi.VerifyEd25519Batch,
+		Network: t.tellers.Genesis.Network(), Channel: t.id, Side: t.own,
+		LagS: l.LagS, InclusionS: l.InclusionS, JointS: l.JointS,
+		CertifyMS: l.Certify.Milliseconds(), ResendMS: l.Resend.Milliseconds(),
+		OffChain: l.OffChain, Verify: cosi.VerifyEd25519Batch,
 	}
 }
 
@@ -191,10 +191,10 @@ func (t *teller) run(ctx context.Context, session uint64, payments []*live) erro
 	for _, l := range payments {
 		t.adopt(l)
 	}
-	changed := t.connect.Chain.Changed()
+	changed := t.tellers.Chain.Changed()
 	first := t.begin()
 	_ = t.do(first, func(now int64) (channels.Effects, error) { return t.party.Start(now, session) })
-	if t.connect.Restored {
+	if t.tellers.Restored {
 		_ = t.do(first, func(now int64) (channels.Effects, error) { return t.party.Restored(now) })
 	}
 	t.look(first)
@@ -215,7 +215,7 @@ func (t *teller) run(ctx context.Context, session uint64, payments []*live) erro
 		}
 		timer.Stop()
 		if look {
-			changed = t.connect.Chain.Changed()
+			changed = t.tellers.Chain.Changed()
 		}
 		if err := t.turn(ctx, look); err != nil {
 			return err
@@ -266,7 +266,7 @@ func (t *teller) handle(n *turn, in tellerInput) {
 		err := t.do(n, func(now int64) (channels.Effects, error) { return t.party.Ask(now, in.ask) })
 		if in.close {
 			if t.ordered.closing = true; err == nil {
-				t.alone = t.view.Now.S + t.connect.Bank.Lanes.JointS
+				t.alone = t.view.Now.S + t.tellers.Lanes.JointS
 			}
 			err = nil
 		}
@@ -316,12 +316,12 @@ func (t *teller) orders(n *turn) {
 // look takes what the own follower shows.
 func (t *teller) look(n *turn) {
 	t.looked = time.Now()
-	v, err := t.connect.Chain.View(t.id, t.conditions())
+	v, err := t.tellers.Chain.View(t.id, t.conditions())
 	if err != nil {
 		t.log.Error("the chain is not readable", slog.String("cause", err.Error()))
 		v = t.view // which grows old
 	}
-	v.Fresh = t.looked.Unix()-v.Now.S <= t.connect.Bank.Lanes.LagS
+	v.Fresh = t.looked.Unix()-v.Now.S <= t.tellers.Lanes.LagS
 	t.view = v
 	// it refuses nothing
 	_ = t.do(n, func(now int64) (channels.Effects, error) { return t.party.See(now, v) })

@@ -80,7 +80,7 @@ func TestSilentCounterparty(t *testing.T) {
 		}
 		w.eventually("the hold is released", func() bool { return w.books[w.a.id()].count("release") == 1 })
 		w.until(a, w.pays(a, 3, w.a, w.b, "30.00"), StatusCompleted)
-		c, err := a.Channel(t.Context(), id)
+		c, err := a.Tellers.Channel(t.Context(), id)
 		if err != nil || c.Lanes[c.Own].Gen != 1 || c.Balance(c.Own) != funds-40_00 {
 			t.Errorf("%+v, %v", c, err)
 		}
@@ -238,7 +238,7 @@ func TestPaymentsOverCrashes(t *testing.T) {
 		w.eventually("both books have it", func() bool {
 			return w.books[w.a.id()].balance == -moved && w.books[w.b.id()].balance == moved
 		})
-		c, err := a.Channel(t.Context(), id)
+		c, err := a.Tellers.Channel(t.Context(), id)
 		if err != nil || c.Balance(c.Own) != int64(funds-moved) {
 			t.Errorf("%d, want %d: %v", c.Balance(c.Own), funds-moved, err)
 		}
@@ -255,12 +255,12 @@ func TestRebalance(t *testing.T) {
 		a = w.startBank(w.a)
 		w.until(a, w.pays(a, 1, w.a, w.b, "60000.00"), StatusCompleted)
 		w.eventually("A has topped up", func() bool {
-			c, err := a.Channel(t.Context(), id)
+			c, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && c.Free == 80_000_00 && c.Fundings[c.Own] == 2
 		})
 		w.until(b, w.pays(b, 2, w.b, w.a, "90000.00"), StatusCompleted)
 		w.eventually("A has released", func() bool {
-			c, err := a.Channel(t.Context(), id)
+			c, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && c.Free == 80_000_00 && c.Releases == 1
 		})
 		account := cypherlink.Account{Owner: w.a.id()}
@@ -268,7 +268,7 @@ func TestRebalance(t *testing.T) {
 		if want := cypherlink.Amount(openingAmount - funds - 40_000_00 + 90_000_00); has != want || err != nil {
 			t.Errorf("A's account has %d, want %d: %v", has, want, err)
 		}
-		c, err := b.Channel(t.Context(), id)
+		c, err := b.Tellers.Channel(t.Context(), id)
 		if err != nil || c.Fundings[c.Own] != 1 || c.Free != funds-30_000_00 {
 			t.Errorf("%+v, %v", c, err)
 		}

@@ -47,7 +47,7 @@ func (t *teller) anchor(n *turn) {
 	if t.pace.behind.IsZero() {
 		t.pace.behind = now
 	}
-	every := t.connect.Bank.Lanes.Anchor
+	every := t.tellers.Lanes.Anchor
 	waited := now.Sub(t.pace.behind)
 	first := every
 	if t.own == channels.B {
@@ -64,7 +64,7 @@ func (t *teller) anchor(n *turn) {
 	t.pace.asked = now
 	t.wakeAt(now.Add(every))
 	alone := true
-	if t.connect.Bank.Lanes.JointAnchors {
+	if t.tellers.Lanes.JointAnchors {
 		err := t.do(n, func(ms int64) (channels.Effects, error) { return t.party.Ask(ms, channels.Record{}) })
 		alone = err != nil || waited >= aloneAfter*every
 	}
@@ -126,12 +126,12 @@ func (t *teller) complete(a *channels.Anchor) error {
 
 // handIn signs an action and hands it in until the own follower shows its effect.
 func (t *teller) handIn(ctx context.Context, key string, a channels.Action) {
-	c := t.connect
+	c := t.tellers
 	if t.handing[key] {
 		return
 	}
 	signed := &channels.SignedAction{
-		Network: t.network(), Signer: c.Bank.ID, Sequence: c.actions.Add(1), Action: a,
+		Network: t.network(), Signer: c.ID, Sequence: c.actions.Add(1), Action: a,
 	}
 	var err error
 	if signed.Signature, err = c.Identity.Sign(signed.Frame()); err != nil {
@@ -152,14 +152,14 @@ func (t *teller) give(
 	conditions := t.conditions()
 	t.tasks.Go(func() {
 		defer t.tell(tellerInput{done: key})
-		err := t.connect.Committee.HandIn(ctx, body, func() (bool, error) {
-			v, err := t.connect.Chain.View(t.id, conditions)
+		err := t.tellers.Committee.HandIn(ctx, body, func() (bool, error) {
+			v, err := t.tellers.Chain.View(t.id, conditions)
 			return err == nil && done(&v), err
 		})
 		if err != nil && ctx.Err() == nil {
 			t.log.WarnContext(ctx, "the chain does not take what was handed in", slog.String("what", what),
 				slog.String("cause", err.Error()))
-			pause(ctx, t.connect.Bank.Lanes.Resend)
+			pause(ctx, t.tellers.Lanes.Resend)
 		}
 	})
 }
@@ -226,8 +226,8 @@ func (t *teller) together(ctx context.Context, j *channels.Joint, shares map[cyp
 		defer t.tell(tellerInput{done: key})
 		roster, err := t.roster()
 		if err == nil {
-			err = t.connect.join(ctx, roster, request, func() (bool, error) {
-				v, err := t.connect.Chain.View(t.id, nil)
+			err = t.tellers.join(ctx, roster, request, func() (bool, error) {
+				v, err := t.tellers.Chain.View(t.id, nil)
 				return err == nil && joined(&v, &request.Joint), err
 			})
 		}
@@ -262,24 +262,24 @@ func joined(v *channels.View, j *channels.Joint) bool {
 }
 
 // join collects the Validators' signatures on a joint action, after the banks', and hands it in.
-func (c *Connect) join(
+func (s *Tellers) join(
 	ctx context.Context, roster *cosi.Roster, r *JoinRequest, done func() (bool, error),
 ) error {
 	shares := map[int]cosi.Signature{0: r.Shares[0], 1: r.Shares[1]}
-	frame := r.Joint.Frame(c.Bank.Genesis.Network(), roster.Root())
+	frame := r.Joint.Frame(s.Genesis.Network(), roster.Root())
 	type answer struct {
 		member int
 		share  cosi.Signature
 		err    error
 	}
 	body, answers := r.Encode(), make(chan answer, roster.Len())
-	asking, cancel := context.WithTimeout(ctx, callPatience*c.Bank.Lanes.Resend)
+	asking, cancel := context.WithTimeout(ctx, callPatience*s.Lanes.Resend)
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
 	for i := 2; i < roster.Len(); i++ {
 		all.Go(func() {
-			raw, err := c.Peers.Call(asking, roster.Member(i).ID, KindJoin, body)
+			raw, err := s.Peers.Call(asking, roster.Member(i).ID, KindJoin, body)
 			a := answer{member: i, err: err}
 			if err == nil && len(raw) != len(a.share) {
 				a.err = fmt.Errorf("%d bytes: %w", len(raw), ErrMessage)
@@ -292,7 +292,7 @@ func (c *Connect) join(
 	for i := 2; ; i++ {
 		certificate, _, err := roster.Aggregate(frame, shares)
 		if err == nil {
-			return c.Committee.HandIn(ctx, state.ChannelJoint{Joint: r.Joint, Certificate: certificate}, done)
+			return s.Committee.HandIn(ctx, state.ChannelJoint{Joint: r.Joint, Certificate: certificate}, done)
 		}
 		if !errors.Is(err, cosi.ErrPolicy) || i >= roster.Len() {
 			return errors.Join(append(refusals, err)...)

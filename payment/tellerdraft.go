@@ -117,7 +117,7 @@ func (t *teller) consult(ctx context.Context) {
 // endorse asks every Validator until enough have signed, or so many refuse that there will never be
 // enough, or the time for it is over.
 func (t *teller) endorse(ctx context.Context, d *draft) (*consultation, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.connect.Bank.Lanes.Certify)
+	ctx, cancel := context.WithTimeout(ctx, t.tellers.Lanes.Certify)
 	type answer struct {
 		from int
 		raw  []byte
@@ -172,12 +172,12 @@ const notYet = "ED06"
 // ask asks one Validator, and again where it is not reached, or not so far as this bank.
 func (t *teller) ask(ctx context.Context, who cypherlink.ParticipantID, request []byte) ([]byte, error) {
 	for {
-		raw, err := t.connect.Peers.Call(ctx, who, KindEndorse, request)
+		raw, err := t.tellers.Peers.Call(ctx, who, KindEndorse, request)
 		refusal, refused := errors.AsType[*cypherlink.Error](err)
 		if err == nil || refused && refusal.Reason != notYet {
 			return raw, err
 		}
-		if pause(ctx, t.connect.Bank.Lanes.Resend); ctx.Err() != nil {
+		if pause(ctx, t.tellers.Lanes.Resend); ctx.Err() != nil {
 			return nil, errors.Join(ctx.Err(), err)
 		}
 	}

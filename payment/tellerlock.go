@@ -74,7 +74,7 @@ func (t *teller) take(n *turn, o *lockOrder) {
 		t.makeLock(n, o)
 	case o.learn != nil:
 		h := t.locks.book.locks[o.id]
-		due := t.view.Now.S + t.connect.Bank.Lanes.LagS + t.connect.Bank.Lanes.InclusionS
+		due := t.view.Now.S + t.tellers.Lanes.LagS + t.tellers.Lanes.InclusionS
 		if h != nil && h.lane != t.own && !h.released && due >= h.Expiry {
 			n.reply(o.reply, refuse(channels.H1.Code(), "TM01",
 				"H1: it is too late to release the preimage", nil))

@@ -95,7 +95,7 @@ func (s *laneSim) order(o Order) {
 	i := s.random.IntN(2)
 	s.number++
 	key := fmt.Sprint("order-", s.number)
-	_, _ = s.banks[i].Order(s.tb.Context(), s.id, o, []byte(key), key) // a release may be refused
+	_, _ = s.banks[i].Tellers.Order(s.tb.Context(), s.id, o, []byte(key), key) // a release may be refused
 }
 
 func (s *laneSim) step() {

@@ -62,10 +62,10 @@ func (t *teller) sign(m channels.Message) (channels.Message, error) {
 	return m, nil
 }
 
-func (t *teller) network() cypherlink.NetworkID { return t.connect.Bank.Genesis.Network() }
+func (t *teller) network() cypherlink.NetworkID { return t.tellers.Genesis.Network() }
 
 func (t *teller) signUpdate(f cosi.Frame) ([64]byte, error) {
-	return t.connect.LaneSigner.SignRecorded(f)
+	return t.tellers.LaneSigner.SignRecorded(f)
 }
 
 func (t *teller) signJoint(j *channels.Joint) (cosi.Signature, error) {
@@ -73,7 +73,7 @@ func (t *teller) signJoint(j *channels.Joint) (cosi.Signature, error) {
 	if err != nil {
 		return cosi.Signature{}, err
 	}
-	return t.connect.JointSigner.SignRecorded(j.Frame(t.network(), roster.Root()))
+	return t.tellers.JointSigner.SignRecorded(j.Frame(t.network(), roster.Root()))
 }
 
 // jointRoster keeps who signs a channel's joint actions, by the registry for which it was made.
@@ -85,7 +85,7 @@ type jointRoster struct {
 
 // roster is who signs this channel's joint actions now.
 func (t *teller) roster() (*cosi.Roster, error) {
-	now := t.connect.Chain.Registry().Registry
+	now := t.tellers.Chain.Registry().Registry
 	t.joint.mu.Lock()
 	defer t.joint.mu.Unlock()
 	if t.joint.registry == now {
@@ -146,8 +146,8 @@ func (t *teller) call(ctx context.Context, all []channels.Message) {
 		}
 		talk := LaneTalk{Channel: t.id, Messages: all[:n]}
 		all = all[n:]
-		call, cancel := context.WithTimeout(ctx, callPatience*t.connect.Bank.Lanes.Resend)
-		_, err := t.connect.Peers.Call(call, t.peer, KindLane, talk.Encode())
+		call, cancel := context.WithTimeout(ctx, callPatience*t.tellers.Lanes.Resend)
+		_, err := t.tellers.Peers.Call(call, t.peer, KindLane, talk.Encode())
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			t.log.WarnContext(ctx, "the other bank is not reached", slog.String("peer", t.peer.String()),

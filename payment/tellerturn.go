@@ -236,7 +236,7 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 		}
 		logs[p.live] = append(logs[p.live], p.events...)
 	}
-	c := t.connect
+	c := t.tellers
 	var reached []*Incoming
 	var strays []channels.LockID
 	err := c.Store.Update(ctx, func(tx *store.Tx) (err error) {
@@ -263,15 +263,15 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 	t.sequence += int64(len(stored))
 	for _, l := range order {
 		l.sequence += int64(len(logs[l]))
-		c.shows(l)
+		c.payments.shows(l)
 		if !l.machine.InChannel() {
 			delete(t.payments, l.uetr)
 			delete(t.single, l.uetr)
-			c.resume(l)
+			c.payments.resume(l)
 		}
 	}
 	for _, m := range reached {
-		c.arrived(m)
+		c.payments.arrived(m)
 	}
 	return nil
 }
@@ -292,9 +292,13 @@ func keepOutgoing(tx *store.Tx, l *live, events []Event) error {
 func (t *teller) arrive(tx *store.Tx, all []arriving) ([]*Incoming, error) {
 	var reached []*Incoming
 	for _, a := range all {
-		m, e, err := t.connect.takeUp(tx, a.payment, a.in)
-		if err != nil {
-			return nil, err
+		var m *Incoming
+		var e Effects
+		if t.tellers.payments != nil {
+			var err error
+			if m, e, err = t.tellers.payments.takeUp(tx, a.payment, a.in); err != nil {
+				return nil, err
+			}
 		}
 		agreed := m != nil && e.Refusal == nil && m.promised != nil && a.in.pays(m.promised)
 		if a.in.Laned.Stage == Anchored && (!agreed || m.lane.last.Update != a.in.Laned.Update) {

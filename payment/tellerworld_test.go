@@ -297,15 +297,21 @@ func (w *channelWorld) startBank(of *player) *Connect {
 	w.tb.Helper()
 	s := w.open(of)
 	bank := w.bank(of)
-	bank.Direct, bank.DirectHold, bank.Lanes = []cypherlink.Asset{assetDCEP()}, 20*time.Second, w.lanes
-	bank.Lanes.Bands = map[cypherlink.Asset]Band{assetDCEP(): w.band}
+	bank.Direct, bank.DirectHold = []cypherlink.Asset{assetDCEP()}, 20*time.Second
+	how := w.lanes
+	how.Bands = map[cypherlink.Asset]Band{assetDCEP(): w.band}
+	tellers, err := NewTellers(TellersOptions{
+		Genesis: bank.Genesis, ID: of.id(), Assets: bank.Direct, Lanes: how, Resend: bank.Patience.Resend,
+		Store: s, Chain: w.chain, Committee: w.chain, Identity: signer{of}, LaneSigner: binder{of},
+		JointSigner: of.key, Peers: wireTo{w.world, of.id()}, Restored: w.restored, Log: quiet(),
+	})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
 	o := Options{
 		Bank: bank, Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w.world, of.id()},
 		Customers: w.world.books, Random: rand.Reader, Log: quiet(),
-		ChannelOptions: ChannelOptions{
-			Chain: w.chain, Committee: w.chain, Anchors: w.chain, LaneSigner: binder{of}, JointSigner: of.key, Books: w.books[of.id()],
-			Restored: w.restored,
-		},
+		Tellers: tellers, Anchors: w.chain, Books: w.books[of.id()],
 		Changed: func(p *Payment) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -361,22 +367,22 @@ func playLanes(t *testing.T, l Lanes, test func(t *testing.T, w *channelWorld, a
 func (w *channelWorld) opened(a, b *Connect) channels.ID {
 	w.tb.Helper()
 	ctx := context.Background()
-	id, _, err := a.Open(ctx, Opening{Peer: w.b.id(), Asset: assetDCEP()}, []byte("open"), "open-1")
+	id, _, err := a.Tellers.Open(ctx, Opening{Peer: w.b.id(), Asset: assetDCEP()}, []byte("open"), "open-1")
 	if err != nil {
 		w.tb.Fatal(err)
 	}
 	for _, c := range []*Connect{a, b} {
 		w.eventually("the channel is there", func() bool {
-			ch, err := c.Channel(ctx, id)
+			ch, err := c.Tellers.Channel(ctx, id)
 			return err == nil && ch.Synced
 		})
-		if _, err := c.Order(ctx, id, FundOrder{funds}, []byte("fund"), "fund-1"); err != nil {
+		if _, err := c.Tellers.Order(ctx, id, FundOrder{funds}, []byte("fund"), "fund-1"); err != nil {
 			w.tb.Fatal(err)
 		}
 	}
 	for _, c := range []*Connect{a, b} {
 		w.eventually("the channel is funded", func() bool {
-			ch, err := c.Channel(ctx, id)
+			ch, err := c.Tellers.Channel(ctx, id)
 			return err == nil && ch.Escrow == [2]int64{funds, funds}
 		})
 	}

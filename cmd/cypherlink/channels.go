@@ -60,33 +60,57 @@ func (c *bandConfig) band(g *chain.Genesis) (cypherlink.Asset, payment.Band, err
 	return asset.Asset, b, nil
 }
 
-// configure makes the bank's profile have the channels.
-func (c *channelsConfig) configure(b *payment.Bank) error {
-	for _, name := range c.Assets {
-		asset, err := name.find(b.Genesis)
-		if err != nil {
-			return err
-		}
-		b.Direct = append(b.Direct, asset.Asset)
+// open makes the institution's channels; nil if it has none.
+func (c *channelsConfig) open(i *institution, peers payment.Peers, restored bool) (*payment.Tellers, error) {
+	if len(c.Assets) == 0 {
+		return nil, nil
 	}
+	o := payment.TellersOptions{
+		Genesis: i.keys.genesis, ID: i.keys.self.ID, Resend: time.Duration(i.config.Margins.Resend), Store: i.store,
+		Chain: i.follow, Committee: i.chain, Identity: i.identity(), LaneSigner: i.keys.identity,
+		JointSigner: i.keys.cosigning, Peers: peers, Restored: restored, Log: i.log,
+	}
+	var err error
+	if o.Assets, err = c.assets(o.Genesis); err != nil {
+		return nil, err
+	}
+	if o.Lanes, err = c.lanes(o.Genesis); err != nil {
+		return nil, err
+	}
+	return payment.NewTellers(o)
+}
+
+// assets are those in which there are channels.
+func (c *channelsConfig) assets(g *chain.Genesis) ([]cypherlink.Asset, error) {
+	var all []cypherlink.Asset
+	for _, name := range c.Assets {
+		asset, err := name.find(g)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, asset.Asset)
+	}
+	return all, nil
+}
+
+func (c *channelsConfig) lanes(g *chain.Genesis) (payment.Lanes, error) {
 	seconds := func(d jsonDuration) int64 { return int64(time.Duration(d) / time.Second) }
-	b.DirectHold = time.Duration(c.Hold)
-	b.Lanes = payment.Lanes{
+	l := payment.Lanes{
 		Limits: channels.DefaultLimits(),
 		LagS:   seconds(c.Lag), InclusionS: seconds(c.Inclusion), JointS: seconds(c.Joint),
 		Certify: time.Duration(c.Certify), Resend: time.Duration(c.Resend), Anchor: time.Duration(c.Anchor),
 		JointAnchors: c.JointAnchors,
 	}
-	b.Lanes.Limits.WindowS, b.Lanes.Limits.Blocks = seconds(c.Window), c.Blocks
-	b.Lanes.Bands = map[cypherlink.Asset]payment.Band{}
+	l.Limits.WindowS, l.Limits.Blocks = seconds(c.Window), c.Blocks
+	l.Bands = map[cypherlink.Asset]payment.Band{}
 	for i := range c.Bands {
-		asset, band, err := c.Bands[i].band(b.Genesis)
+		asset, band, err := c.Bands[i].band(g)
 		if err != nil {
-			return err
+			return l, err
 		}
-		b.Lanes.Bands[asset] = band
+		l.Bands[asset] = band
 	}
-	return nil
+	return l, nil
 }
 
 // localChannels are the channels of a bank with so many others on the local network, whose blocks follow

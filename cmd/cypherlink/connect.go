@@ -107,14 +107,16 @@ func newConnect(
 	if err != nil {
 		return nil, err
 	}
-	p := &connectProcess{institution: i, books: customers, channels: len(bank.Direct) > 0}
+	peers := through.peers(i.callers)
+	tellers, err := c.Channels.open(i, peers, c.restored)
+	if err != nil {
+		return nil, err
+	}
+	p := &connectProcess{institution: i, books: customers, channels: tellers != nil}
 	p.connect, err = payment.NewConnect(payment.Options{
 		Bank: bank, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
-		Cosigner: i.keys.cosigning, Peers: through.peers(i.callers), Customers: customers, Random: rand.Reader, Log: log, Changed: through.told,
-		ChannelOptions: payment.ChannelOptions{
-			Chain: i.follow, Committee: i.chain, Anchors: i.follow, LaneSigner: i.keys.identity, JointSigner: i.keys.cosigning,
-			Books: customers, Restored: c.restored,
-		},
+		Cosigner: i.keys.cosigning, Peers: peers, Customers: customers, Random: rand.Reader, Log: log,
+		Changed: through.told, Tellers: tellers, Books: customers, Anchors: i.follow,
 	})
 	if err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func (p *connectProcess) Run(ctx context.Context) error {
 	o := api.DefaultOptions()
 	o.Payments, o.Documents = p.connect, p.connect
 	if p.channels {
-		o.Channels = p.connect
+		o.Channels = p.connect.Tellers
 	}
 	return p.run(ctx, o, p.connect.Run)
 }
@@ -163,7 +165,8 @@ func (c *connectConfig) bank(k *keys) (*payment.Bank, error) {
 	if b.Margins, err = c.Margins.margins(k.genesis, funding.Asset.Ledger, k.genesis.Chain()); err != nil {
 		return nil, err
 	}
-	if err = c.Channels.configure(b); err != nil {
+	b.DirectHold = time.Duration(c.Channels.Hold)
+	if b.Direct, err = c.Channels.assets(k.genesis); err != nil {
 		return nil, err
 	}
 	if b.Base, err = ilp.ParseAddress(c.Address); err != nil {

@@ -15,7 +15,8 @@ import (
 
 // connectorCommand runs a clearing bank's connector.
 type connectorCommand struct {
-	Config string `help:"Configuration file." required:"" type:"existingfile"`
+	Config   string `help:"Configuration file." required:"" type:"existingfile"`
+	Restored bool   `help:"The store is an older copy: sign nothing in a channel before its generations have ended."`
 }
 
 // connectorConfig configures a clearing bank.
@@ -25,6 +26,10 @@ type connectorConfig struct {
 	// Valid is how long a quote may be used, Slack by how much a payer's clock may differ.
 	Valid jsonDuration `json:"quotes_valid_for"`
 	Slack jsonDuration `json:"clock_slack"`
+	// Channels are how the clearing bank runs its channels; without assets it has none.
+	Channels channelsConfig `json:"channels"`
+
+	restored bool
 }
 
 // priceConfig is a price between two assets: Num minor units of To per Den minor units of
@@ -43,6 +48,7 @@ func (c *connectorCommand) Run(s *session) error {
 	if err := readConfig(c.Config, &config); err != nil {
 		return refusal{err}
 	}
+	config.restored = c.Restored
 	return runProcess(s, config.Node, func(ctx context.Context, log *slog.Logger) (process, error) {
 		return newConnector(ctx, &config, log, bare())
 	})
@@ -52,6 +58,8 @@ func (c *connectorCommand) Run(s *session) error {
 type connectorProcess struct {
 	*institution
 	clearing *payment.Clearing
+	// channels tells whether the clearing bank has any to serve.
+	channels bool
 }
 
 func newConnector(
@@ -79,21 +87,29 @@ func newConnector(
 			return nil, err
 		}
 	}
-	p := &connectorProcess{institution: i}
+	tellers, err := c.Channels.open(i, through.peers(i.callers), c.restored)
+	if err != nil {
+		return nil, err
+	}
+	p := &connectorProcess{institution: i, channels: tellers != nil}
 	p.clearing, err = payment.NewClearing(payment.ClearingOptions{
 		Dealer: dealer, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
-		Cosigner: i.keys.cosigning, Prices: prices, Random: rand.Reader, Log: log,
+		Cosigner: i.keys.cosigning, Prices: prices, Tellers: tellers,
+		Random: rand.Reader, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return p, i.serve(ctx, p.clearing.Serve)
+	return p, i.serve(ctx, through.answer(p.clearing.Serve))
 }
 
 // Run works until ctx ends.
 func (p *connectorProcess) Run(ctx context.Context) error {
 	o := api.DefaultOptions()
 	o.Quotes = p.clearing
+	if p.channels {
+		o.Channels = p.clearing.Tellers
+	}
 	return p.run(ctx, o, p.clearing.Run)
 }
 

@@ -132,7 +132,7 @@ func (a *channelAct) covered(ctx context.Context) (map[slotOf]int, error) {
 		if err := id.UnmarshalText([]byte(a.id)); err != nil {
 			return nil, err
 		}
-		c, err := bank.connect.Channel(ctx, id)
+		c, err := bank.connect.Tellers.Channel(ctx, id)
 		if err != nil {
 			return nil, err
 		}

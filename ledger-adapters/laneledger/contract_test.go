@@ -58,7 +58,7 @@ func (b both) balance(account cypherlink.Account, _ cypherlink.Asset) (cypherlin
 	var free map[cypherlink.ParticipantID]cypherlink.Amount
 	b.eventually("the lanes have what was decided", func() bool {
 		held := cypherlink.Amount(0)
-		events, err := b.end(b.teller).connect.Locks().Events(context.Background(), 0, 10_000)
+		events, err := b.end(b.teller).connect.Tellers.Locks().Events(context.Background(), 0, 10_000)
 		if err != nil {
 			b.Error(err)
 		}
@@ -71,7 +71,7 @@ func (b both) balance(account cypherlink.Account, _ cypherlink.Asset) (cypherlin
 		}
 		free = map[cypherlink.ParticipantID]cypherlink.Amount{}
 		for _, of := range []ledgertest.Actor{w.Alice, w.Bob} {
-			ch, err := b.end(of).connect.Channel(context.Background(), b.id)
+			ch, err := b.end(of).connect.Tellers.Channel(context.Background(), b.id)
 			if err != nil {
 				b.Error(err)
 			}

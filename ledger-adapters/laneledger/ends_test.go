@@ -161,13 +161,13 @@ func TestStrayLock(t *testing.T) {
 	s := newStrait(t, w)
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	prepare := w.Prepare(p)
-	locks := s.end(w.Alice).connect.Locks()
+	locks := s.end(w.Alice).connect.Tellers.Locks()
 	if err := locks.File(s.Context(), prepare); err != nil {
 		t.Fatal(err)
 	}
 	locks.Make(prepare.Command.(*ledger.Prepare))
 	s.becomes(w.Alice, w.ID(p), ledger.Prepared)
-	if n, err := s.end(w.Bob).connect.Locks().Count(s.Context()); err != nil || n != 0 {
+	if n, err := s.end(w.Bob).connect.Tellers.Locks().Count(s.Context()); err != nil || n != 0 {
 		t.Errorf("%d events, %v", n, err)
 	}
 	_, err := s.end(w.Bob).ledger.Submit(s.Context(), w.Confirm(w.Bob, p))
@@ -228,7 +228,7 @@ func TestTake(t *testing.T) {
 	}
 	two := s.world.Payment("two", 1, s.now().Unix()+20)
 	_, err = s.end(w.Bob).ledger.Submit(s.Context(), w.Prepare(two))
-	record, none := s.end(w.Bob).connect.Locks().Find(s.Context(), channels.LockID(w.ID(two)))
+	record, none := s.end(w.Bob).connect.Tellers.Locks().Find(s.Context(), channels.LockID(w.ID(two)))
 	if cypherlink.ErrorCode(err) != ledger.CodeNotAllowed || none != nil || record.Prepare != nil {
 		t.Errorf("prepared at the payee's end: %v, %+v, %v", err, record, none)
 	}
@@ -366,7 +366,7 @@ func TestOptions(t *testing.T) {
 	w := ledgertest.NewWorld()
 	s := newStrait(t, w)
 	good := laneledger.Options{
-		Genesis: s.Genesis, Locks: s.end(w.Alice).connect.Locks(), Identity: player{w.Alice}, Resend: time.Second,
+		Genesis: s.Genesis, Locks: s.end(w.Alice).connect.Tellers.Locks(), Identity: player{w.Alice}, Resend: time.Second,
 	}
 	for name, edit := range map[string]func(*laneledger.Options){
 		"no genesis": func(o *laneledger.Options) { o.Genesis = nil }, "no locks": func(o *laneledger.Options) { o.Locks = nil },

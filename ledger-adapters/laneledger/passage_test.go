@@ -269,8 +269,8 @@ func (p *passage) ends(t *terms.Terms, want connector.Outcome) {
 func (p *passage) moved(amount cypherlink.Amount) {
 	p.Helper()
 	p.eventually(fmt.Sprintf("%d is moved in the lane", amount), func() bool {
-		a, err := p.end(p.world.Alice).connect.Channel(context.Background(), p.id)
-		b, errB := p.end(p.world.Bob).connect.Channel(context.Background(), p.id)
+		a, err := p.end(p.world.Alice).connect.Tellers.Channel(context.Background(), p.id)
+		b, errB := p.end(p.world.Bob).connect.Tellers.Channel(context.Background(), p.id)
 		return err == nil && errB == nil &&
 			a.Free == ledgertest.Opening-amount && b.Free == ledgertest.Opening+amount
 	})

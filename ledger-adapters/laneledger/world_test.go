@@ -191,7 +191,7 @@ func (s *strait) bank(of ledgertest.Actor) *payment.Bank {
 		Patience: payment.Patience{
 			Negotiate: 10 * time.Second, Approve: 8 * time.Second, Resend: 200 * time.Millisecond,
 		},
-		Direct: []cypherlink.Asset{s.world.Asset}, DirectHold: 20 * time.Second, Lanes: s.lanes,
+		Direct: []cypherlink.Asset{s.world.Asset}, DirectHold: 20 * time.Second,
 	}
 }
 
@@ -206,19 +206,25 @@ func (s *strait) start(of ledgertest.Actor) {
 	s.Helper()
 	p := player{of}
 	st := s.store(of.ID.String())
+	bank := s.bank(of)
+	tellers, err := payment.NewTellers(payment.TellersOptions{
+		Genesis: s.Genesis, ID: of.ID, Assets: bank.Direct, Lanes: s.lanes, Resend: bank.Patience.Resend, Store: st,
+		Chain: s.chain, Committee: s.chain, Identity: p, LaneSigner: p, JointSigner: p.cosigner(s),
+		Peers: link{s, of.ID}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
 	c, err := payment.NewConnect(payment.Options{
-		Bank: s.bank(of), Store: st, Identity: p, Cosigner: p.cosigner(s), Peers: link{s, of.ID},
+		Bank: bank, Store: st, Identity: p, Cosigner: p.cosigner(s), Peers: link{s, of.ID},
 		Customers: nobody{}, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
-		ChannelOptions: payment.ChannelOptions{
-			Chain: s.chain, Committee: s.chain, Anchors: s.chain, LaneSigner: p, JointSigner: p.cosigner(s),
-			Books: nobody{},
-		},
+		Tellers: tellers, Anchors: s.chain, Books: nobody{},
 	})
 	if err != nil {
 		s.Fatal(err)
 	}
 	l, err := laneledger.New(laneledger.Options{
-		Genesis: s.Genesis, Locks: c.Locks(), Identity: p, Resend: s.lanes.Resend,
+		Genesis: s.Genesis, Locks: c.Tellers.Locks(), Identity: p, Resend: s.lanes.Resend,
 	})
 	if err != nil {
 		s.Fatal(err)
@@ -326,7 +332,7 @@ func (s *strait) seen(second int64) {
 			continue
 		}
 		s.eventually("an end sees the chain", func() bool {
-			ch, err := e.connect.Channel(context.Background(), s.id)
+			ch, err := e.connect.Tellers.Channel(context.Background(), s.id)
 			return err == nil && ch.Synced && ch.Now.S >= second
 		})
 	}
