@@ -15,6 +15,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
+	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/kyc"
 )
 
@@ -293,25 +294,51 @@ func lanes() Lanes {
 	return l
 }
 
+// tellers are somebody's channels on his store.
+func (w *channelWorld) tellers(of *player, s *store.Store) *Tellers {
+	w.tb.Helper()
+	made, err := NewTellers(w.tellersOptions(of, s))
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return made
+}
+
+func (w *channelWorld) tellersOptions(of *player, s *store.Store) TellersOptions {
+	how := w.lanes
+	how.Bands = map[cypherlink.Asset]Band{assetDCEP(): w.band}
+	return TellersOptions{
+		Genesis: w.genesis, ID: of.id(), Assets: []cypherlink.Asset{assetDCEP()}, Lanes: how,
+		Resend: 200 * time.Millisecond, Store: s, Chain: w.chain, Committee: w.chain, Identity: signer{of},
+		LaneSigner: binder{of}, JointSigner: of.key, Peers: wireTo{w.world, of.id()}, Restored: w.restored,
+		Log: quiet(),
+	}
+}
+
+// startClearing starts the clearing bank with channels.
+func (w *channelWorld) startClearing() *Clearing {
+	w.tb.Helper()
+	s := w.open(w.clearing)
+	c, err := NewClearing(ClearingOptions{
+		Dealer: w.dealer(), Store: s, Identity: signer{w.clearing}, Cosigner: w.clearing.key,
+		Prices: prices{w.network}, Tellers: w.tellers(w.clearing, s), Random: rand.Reader, Log: quiet(),
+	})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.run(w.clearing, s, &process{clearing: c, serve: c.Serve}, c.Run)
+	return c
+}
+
 func (w *channelWorld) startBank(of *player) *Connect {
 	w.tb.Helper()
 	s := w.open(of)
 	bank := w.bank(of)
 	bank.Direct, bank.DirectHold = []cypherlink.Asset{assetDCEP()}, 20*time.Second
-	how := w.lanes
-	how.Bands = map[cypherlink.Asset]Band{assetDCEP(): w.band}
-	tellers, err := NewTellers(TellersOptions{
-		Genesis: bank.Genesis, ID: of.id(), Assets: bank.Direct, Lanes: how, Resend: bank.Patience.Resend,
-		Store: s, Chain: w.chain, Committee: w.chain, Identity: signer{of}, LaneSigner: binder{of},
-		JointSigner: of.key, Peers: wireTo{w.world, of.id()}, Restored: w.restored, Log: quiet(),
-	})
-	if err != nil {
-		w.tb.Fatal(err)
-	}
 	o := Options{
 		Bank: bank, Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w.world, of.id()},
 		Customers: w.world.books, Random: rand.Reader, Log: quiet(),
-		Tellers: tellers, Anchors: w.chain, Books: w.books[of.id()],
+		Tellers: w.tellers(of, s), Anchors: w.chain, Books: w.books[of.id()],
 		Changed: func(p *Payment) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -332,8 +359,13 @@ func newChannelWorld(tb testing.TB, n *network) *channelWorld {
 	w := &channelWorld{world: newWorldOf(tb, n), lanes: lanes(), books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}}
 	w.world.books.standing = kyc.Open
 	w.chain = newChain(tb, n)
-	w.joints = func(*channels.Joint) (*cosi.Roster, error) {
+	w.joints = func(j *channels.Joint) (*cosi.Roster, error) {
 		banks := channels.InOrder([2]cypherlink.ParticipantID{w.a.id(), w.b.id()})
+		if open, opens := j.Do.(channels.Open); opens {
+			banks = open.Banks
+		} else if v, err := w.chain.View(j.Channel, nil); err == nil {
+			banks = v.Channel.Banks
+		}
 		return state.JointRoster(w.chain.Registry().Registry, banks, assetDCEP())
 	}
 	for _, of := range []*player{w.a, w.b} {
@@ -366,23 +398,28 @@ func playLanes(t *testing.T, l Lanes, test func(t *testing.T, w *channelWorld, a
 // opened opens and funds the channel: by either bank.
 func (w *channelWorld) opened(a, b *Connect) channels.ID {
 	w.tb.Helper()
+	return w.openedBy(a.Tellers, b.Tellers)
+}
+
+func (w *channelWorld) openedBy(a, b *Tellers) channels.ID {
+	w.tb.Helper()
 	ctx := context.Background()
-	id, _, err := a.Tellers.Open(ctx, Opening{Peer: w.b.id(), Asset: assetDCEP()}, []byte("open"), "open-1")
+	id, _, err := a.Open(ctx, Opening{Peer: b.ID, Asset: assetDCEP()}, []byte("open"), "open-1")
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	for _, c := range []*Connect{a, b} {
+	for _, s := range []*Tellers{a, b} {
 		w.eventually("the channel is there", func() bool {
-			ch, err := c.Tellers.Channel(ctx, id)
+			ch, err := s.Channel(ctx, id)
 			return err == nil && ch.Synced
 		})
-		if _, err := c.Tellers.Order(ctx, id, FundOrder{funds}, []byte("fund"), "fund-1"); err != nil {
+		if _, err := s.Order(ctx, id, FundOrder{funds}, []byte("fund"), "fund-1"); err != nil {
 			w.tb.Fatal(err)
 		}
 	}
-	for _, c := range []*Connect{a, b} {
+	for _, s := range []*Tellers{a, b} {
 		w.eventually("the channel is funded", func() bool {
-			ch, err := c.Tellers.Channel(ctx, id)
+			ch, err := s.Channel(ctx, id)
 			return err == nil && ch.Escrow == [2]int64{funds, funds}
 		})
 	}
