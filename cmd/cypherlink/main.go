@@ -35,6 +35,7 @@ type commands struct {
 	Audit     auditCommand     `cmd:"" help:"Compare what all parts of a network that is down have stored."`
 	Bench     benchCommand     `cmd:"" help:"Measure on a network of its own, here and now."`
 	Network   networkCommand   `cmd:"" help:"Create a network's keys, genesis and configuration in a folder."`
+	Registry  registryCommand  `cmd:"" help:"Read the registry of participants, and change it as its authorities."`
 	Member    memberCommand    `cmd:"" help:"Run a member of the committee."`
 	Validator validatorCommand `cmd:"" help:"Run the Cypherium Validator of an asset."`
 	Connect   connectCommand   `cmd:"" help:"Run a bank's Cypherium Connect."`

@@ -131,7 +131,7 @@ func draftNetwork(ctx context.Context, dir string, further []bank) error {
 			return err
 		}
 	}
-	if err := errors.Join(b.members(), b.validators(), b.ledger(), b.banks(), b.clearing(), b.tap()); err != nil {
+	if err := errors.Join(b.members(), b.validators(), b.ledger(), b.banks(), b.clearing(), b.tap(), b.authority()); err != nil {
 		return err
 	}
 	if err := writePayments(dir); err != nil {
@@ -238,6 +238,12 @@ func (b *builder) validators() error {
 		}
 	}
 	return nil
+}
+
+func (b *builder) authority() error {
+	n := b.node(folderAuthority, committee()...)
+	n.Listen = "" // it only calls
+	return b.write(folderAuthority, memberConfig{n})
 }
 
 const (

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// scribe is an authority at its command line.
+type scribe struct {
+	t   *testing.T
+	dir string
+}
+
+// registry runs a command of the registry and wants its exit code; it gives what was printed.
+func (a *scribe) registry(want int, args ...string) string {
+	a.t.Helper()
+	var out, log bytes.Buffer
+	args = append([]string{"registry"}, args...)
+	args = append(args, "--config", filepath.Join(a.dir, folderAuthority, configName))
+	if code := run(a.t.Context(), args, &out, &log); code != want {
+		a.t.Fatalf("%v: exit code %d, want %d: %s%s", args, code, want, out.String(), log.String())
+	}
+	return out.String() + log.String()
+}
+
+// file is one for a change.
+func (a *scribe) file(name string) string { return filepath.Join(a.dir, name) }
+
+// spoil changes one field of a file of a change, and gives the file of the copy.
+func (a *scribe) spoil(file string, spoil func(*draftJSON)) string {
+	a.t.Helper()
+	var j draftJSON
+	raw, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(raw, &j)
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	spoil(&j)
+	copied := a.file("spoiled.json")
+	if err := writeConfig(copied, j); err != nil {
+		a.t.Fatal(err)
+	}
+	return copied
+}
+
+func (a *scribe) says(text string, want ...string) {
+	a.t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			a.t.Errorf("not said: %q; said: %s", w, text)
+		}
+	}
+}
+
+// The authority of the local network suspends Bank B, by its command line, and makes it active again: what
+// is not signed, is signed for something else, stands on an older registry, or is a second change for one
+// version, is refused with what is wrong.
+func TestRegistryCommand(t *testing.T) {
+	_, dir := raised(t, unwatched)
+	a := &scribe{t, dir}
+	suspend, other := a.file("suspend.json"), a.file("other.json")
+	a.says(a.registry(0, "show"), "version 0; a change takes 1 of 1 authorities", "CYPBCNBJXXX  active", "Validator of DC/EP")
+	a.says(a.registry(0, "draft", "suspend", "CYPBCNBJ", "--out", suspend), "suspend Bank B (", "version 1 after 0")
+	a.says(a.registry(exitRefused, "draft", "suspend", "CYPBCNBJ", "--out", suspend), "is there already")
+	a.says(a.registry(exitRefused, "draft", "suspend", "Bank Z", "--out", other), `0 participants are called "Bank Z"`)
+	a.says(a.registry(exitRefused, "draft", "resume", "Bank B", "--out", other), "registry_status_differs")
+	a.says(a.registry(exitRefused, "draft", "policy", "cypherium:CNY", "2", "Validator of DE", "--out", other), "the policy cannot be met")
+	a.says(a.registry(exitRefused, "submit", suspend), "1 of 1 authorities", "0 of 1")
+	a.says(a.registry(0, "sign", suspend), "signed by Authority of the scheme: suspend Bank B")
+
+	// an authority signs one change for a version
+	a.registry(0, "draft", "revoke", "Bank B", "--out", other)
+	a.says(a.registry(exitRefused, "sign", other), "has signed another change for version 1", "--version 2")
+
+	revoked := a.spoil(suspend, func(j *draftJSON) { j.Change = "05" + j.Change[2:] })
+	a.says(a.registry(exitRefused, "submit", revoked), "the signature of Authority of the scheme is not over this change")
+	moved := a.spoil(suspend, func(j *draftJSON) { j.Version++ })
+	a.says(a.registry(exitRefused, "submit", moved), "is not over this change")
+	elsewhere := a.spoil(suspend, func(j *draftJSON) { j.Network[0]++ })
+	a.says(a.registry(exitRefused, "submit", elsewhere), "the change is for network")
+	short := a.spoil(suspend, func(j *draftJSON) { j.Change = j.Change[:10] })
+	a.says(a.registry(exitRefused, "sign", short), "change")
+
+	a.says(a.registry(0, "submit", suspend), "version 1: suspend Bank B")
+	a.says(a.registry(0, "submit", suspend), "version 1 already")
+	a.says(a.registry(0, "show"), "version 1", "CYPBCNBJXXX  suspended")
+	a.says(a.registry(exitRefused, "submit", other), "stands on version 0 of the registry, which is at 1")
+
+	resume, policy := a.file("resume.json"), a.file("policy.json")
+	a.registry(0, "draft", "resume", "Bank B", "--out", resume, "--version", "3")
+	a.registry(0, "sign", resume)
+	a.says(a.registry(0, "submit", resume), "version 3: resume Bank B")
+	a.registry(0, "draft", "policy", "cypherium:CNY", "1", "Validator of DC/EP", "Validator of DE", "--out", policy)
+	a.registry(0, "sign", policy)
+	a.says(a.registry(0, "submit", policy), "cypherium:CNY asks for 1 of Validator of DC/EP")
+	a.says(a.registry(0, "show"), "version 4", "Validator of DC/EP, Validator of DE")
+}
