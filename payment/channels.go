@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -186,8 +187,18 @@ func (s *Tellers) enter(l *live) bool {
 	return true
 }
 
-// talked takes what the other bank of a channel says.
+// talked takes what the other bank of a channel says. What is refused before its teller hears of it an
+// operator sees.
 func (s *Tellers) talked(from cypherlink.ParticipantID, body []byte) error {
+	err := s.toTeller(from, body)
+	if err != nil && cypherlink.ErrorCode(err) != CodeUnready {
+		s.Log.Warn("what a bank says is refused", slog.String("peer", from.String()),
+			slog.String("cause", err.Error()))
+	}
+	return err
+}
+
+func (s *Tellers) toTeller(from cypherlink.ParticipantID, body []byte) error {
 	talk, err := DecodeLaneTalk(body)
 	if err != nil {
 		return malformed(err)

@@ -105,13 +105,14 @@ func (s *Tellers) newTeller(ctx context.Context, v *channels.View) (*teller, err
 	}
 	t := &teller{
 		tellers: s, id: ch.ID, own: own, peer: ch.Banks[own.Other()], banks: ch.Banks, asset: ch.Asset,
-		stream: channelStream(ch.ID), log: s.Log.With(slog.String("channel", ch.ID.String())), view: *v,
+		stream: channelStream(ch.ID), view: *v,
 		payments: map[cypherlink.UETR]*live{}, single: map[cypherlink.UETR]bool{},
 		lost:     map[cypherlink.UETR]bool{},
 		handing:  map[string]bool{},
 		outbound: make(chan []channels.Message, 64), drafts: drafting{signal: make(chan struct{}, 1)},
 		signal: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
+	t.log = s.Log.With(slog.String("channel", t.id.String()), slog.String("peer", t.peer.String()))
 	var events []channels.Event
 	err := s.Store.View(ctx, func(r *store.Reader) error {
 		stored, err := r.Load(t.stream, 0)
@@ -290,7 +291,7 @@ func (t *teller) hear(n *turn, in tellerInput) {
 	}
 	err := t.do(n, func(now int64) (channels.Effects, error) { return t.party.Hear(now, in.message) })
 	if err != nil {
-		t.log.Warn("a message of the other bank is refused", slog.String("peer", t.peer.String()),
+		t.log.Warn("a message of the other bank is refused",
 			slog.String("message", fmt.Sprintf("%T", in.message)), slog.String("cause", err.Error()))
 	}
 }
@@ -320,6 +321,10 @@ func (t *teller) look(n *turn) {
 	if err != nil {
 		t.log.Error("the chain is not readable", slog.String("cause", err.Error()))
 		v = t.view // which grows old
+	}
+	if before := t.view.Channel.State; v.Channel.State != before {
+		t.log.Warn("the channel is in another state", slog.String("before", before.String()),
+			slog.String("now", v.Channel.State.String()))
 	}
 	v.Fresh = t.looked.Unix()-v.Now.S <= t.tellers.Lanes.LagS
 	t.view = v

@@ -21,6 +21,10 @@ const talkBytes = MaxMessage - channels.MaxMessage
 func (t *teller) say(all []channels.Message) {
 	signed := make([]channels.Message, 0, len(all))
 	for _, m := range all {
+		if r, ok := m.(channels.Refusal); ok {
+			t.log.Warn("an update of the other bank is refused", slog.Any("slot", r.Slot),
+				slog.String("cause", r.Text))
+		}
 		m, err := t.sign(m)
 		if err != nil {
 			t.log.Error("a message is not signed", slog.String("cause", err.Error()))
@@ -150,8 +154,7 @@ func (t *teller) call(ctx context.Context, all []channels.Message) {
 		_, err := t.tellers.Peers.Call(call, t.peer, KindLane, talk.Encode())
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			t.log.WarnContext(ctx, "the other bank is not reached", slog.String("peer", t.peer.String()),
-				slog.String("cause", err.Error()))
+			t.log.WarnContext(ctx, "the other bank is not reached", slog.String("cause", err.Error()))
 			return // what follows makes no sense without it; the party says it again
 		}
 	}

@@ -303,7 +303,7 @@ func (t *teller) arrive(tx *store.Tx, all []arriving) ([]*Incoming, error) {
 		agreed := m != nil && e.Refusal == nil && m.promised != nil && a.in.pays(m.promised)
 		if a.in.Laned.Stage == Anchored && (!agreed || m.lane.last.Update != a.in.Laned.Update) {
 			t.log.Error("the other bank paid what was not agreed, or twice",
-				slog.String("uetr", a.payment.String()), slog.String("peer", t.peer.String()))
+				slog.String("uetr", a.payment.String()))
 		}
 		if agreed && len(e.Persist) > 0 {
 			reached = append(reached, m)
