@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -283,6 +284,8 @@ type channelWorld struct {
 	band  Band
 	// restored: the next start is told that its store was restored.
 	restored bool
+	// log is that of the banks that start.
+	log *slog.Logger
 }
 
 func lanes() Lanes {
@@ -311,7 +314,7 @@ func (w *channelWorld) tellersOptions(of *player, s *store.Store) TellersOptions
 		Genesis: w.genesis, ID: of.id(), Assets: []cypherlink.Asset{assetDCEP()}, Lanes: how,
 		Resend: 200 * time.Millisecond, Store: s, Chain: w.chain, Committee: w.chain, Identity: signer{of},
 		LaneSigner: binder{of}, JointSigner: of.key, Peers: wireTo{w.world, of.id()}, Restored: w.restored,
-		Log: quiet(),
+		Log: w.log,
 	}
 }
 
@@ -337,7 +340,7 @@ func (w *channelWorld) startBank(of *player) *Connect {
 	bank.Direct, bank.DirectHold = []cypherlink.Asset{assetDCEP()}, 20*time.Second
 	o := Options{
 		Bank: bank, Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w.world, of.id()},
-		Customers: w.world.books, Random: rand.Reader, Log: quiet(),
+		Customers: w.world.books, Random: rand.Reader, Log: w.log,
 		Tellers: w.tellers(of, s), Anchors: w.chain, Books: w.books[of.id()],
 		Changed: func(p *Payment) {
 			w.mu.Lock()
@@ -356,7 +359,9 @@ func (w *channelWorld) startBank(of *player) *Connect {
 // newChannelWorld is a world in which nothing runs yet.
 func newChannelWorld(tb testing.TB, n *network) *channelWorld {
 	tb.Helper()
-	w := &channelWorld{world: newWorldOf(tb, n), lanes: lanes(), books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}}
+	w := &channelWorld{
+		world: newWorldOf(tb, n), lanes: lanes(), books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}, log: quiet(),
+	}
 	w.world.books.standing = kyc.Open
 	w.chain = newChain(tb, n)
 	w.joints = func(j *channels.Joint) (*cosi.Roster, error) {
