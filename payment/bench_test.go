@@ -88,5 +88,5 @@ func living() int64 {
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse) //nolint:gosec // bytes
+	return int64(m.HeapAlloc + m.StackInuse)
 }
