@@ -22,18 +22,25 @@ build: ## compile everything
 demo: ## play the whitepaper's thirteen steps, here and now
 	go run ./cmd/cypherlink demo
 
-# Tests of different packages do not run beside each other (-p 1): processes with timeouts of
-# their own share two cores badly. They are compiled beside each other first.
+# Packages with sockets, processes and timeouts of their own share two cores badly: their tests run one
+# package at a time. The others are steps of machines, in virtual time where there is any. All are compiled
+# beside each other first.
+TIMED := ./api ./cmd/... ./chain/follow ./chain/member ./chain/submit ./internal/... ./ledger/book \
+  ./ledger-adapters/... ./payment/books ./tap
+STEPPED = $(filter-out $(shell go list $(TIMED)),$(shell go list ./...))
+
 check: $(GOLANGCI) ## format, vet, lint, the tidy test, short tests under the race detector
 	@out=$$($(GOLANGCI) fmt --diff); [ -z "$$out" ] || { echo "$$out"; echo "run: $(GOLANGCI) fmt"; exit 1; }
 	go vet ./...
 	$(GOLANGCI) run ./...
 	CGO_ENABLED=1 go test -race -short -run '^$$' ./... >/dev/null
-	CGO_ENABLED=1 go test -race -short -p 1 -timeout 20m ./...
+	CGO_ENABLED=1 go test -race -short -timeout 20m $(STEPPED)
+	CGO_ENABLED=1 go test -race -short -p 1 -timeout 20m $(TIMED)
 
 test: ## every test, with a PostgreSQL and an Apache Kafka that it sets up itself
 	go test -tags integration -run '^$$' ./... >/dev/null
-	deploy/test/with-services go test -tags integration -p 1 -timeout 30m ./...
+	deploy/test/with-services bash -ec 'go test -tags integration -timeout 30m $(STEPPED); \
+	  go test -tags integration -p 1 -timeout 30m $(TIMED)'
 
 bench: ## every benchmark
 	go test -run '^$$' -bench . -benchmem ./...
