@@ -104,7 +104,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 		queues:  make(map[string]chan struct{}),
 	}
 	w := &writer{store: s, db: db, next: incarnation << incarnationShift}
-	go w.run()
+	go w.run(false)
 	return s, nil
 }
 
@@ -169,8 +169,9 @@ func (s *Store) Close() error {
 // Calls that arrive together share one transaction and one fsync; fn's error undoes fn alone
 // and is returned to its caller alone.
 //
-// fn runs on the caller's goroutine, one at a time in the whole store, so it must not wait
-// for anything, least of all for another Update. It may run more than once (after the error
+// fn runs on a goroutine of the store, one at a time, so it must not wait for anything, least
+// of all for another Update. When it panics, Update panics, with a *Panic; when it ends its
+// goroutine, Update ends its caller's. It may run more than once (after the error
 // of another that shared its transaction, or a serialization failure), so its only effect is
 // what it writes through tx, which ends with it. The first SQL error in fn is final: later
 // statements return it, and so does Update if fn itself returns nil.
@@ -179,7 +180,7 @@ func (s *Store) Close() error {
 // Update waits for the outcome. Errors: fn's own, ErrConstraint, ErrTimeout, ErrClosed,
 // ErrBroken.
 func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	j := newJob(ctx.Done())
+	j := &job{fn: fn, done: make(chan error, 1)}
 	select {
 	case <-s.closing:
 		return s.refusal()
@@ -196,19 +197,18 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	case <-s.stopped:
 		return s.refusal()
 	}
-	for gone := ctx.Done(); ; {
+	for gone := ctx.Done(); ; gone = nil {
 		select {
-		case tx := <-j.turn:
-			gone = nil
-			j.run(tx, fn)
 		case err := <-j.done:
-			return err
+			return j.outcome(err)
 		case <-gone:
-			return fmt.Errorf("update: %w", context.Cause(ctx))
+			if j.state.CompareAndSwap(waiting, left) {
+				return fmt.Errorf("update: %w", context.Cause(ctx))
+			}
 		case <-s.stopped:
 			select {
 			case err := <-j.done:
-				return err
+				return j.outcome(err)
 			default:
 				return s.refusal()
 			}

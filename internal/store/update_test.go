@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -172,22 +173,36 @@ func TestPanicTakesItsCourseAtTheCaller(t *testing.T) {
 			t.Errorf("caught %v, outcomes %v", caught, errs)
 		}
 		func() {
-			defer func() { caught = recover() }()
+			defer func() {
+				p, _ := recover().(*store.Panic)
+				if caught = p.Value; !strings.Contains(p.String(), "TestPanicTakesItsCourseAtTheCaller") {
+					t.Errorf("the callback is not in its stack: %s", p)
+				}
+			}()
 			caught = nil
 			_ = s.Update(t.Context(), func(tx *store.Tx) error {
 				_ = tx.Put("worse", []byte("x"))
 				panic("bang")
 			})
 		}()
+		leaves := func(tx *store.Tx) error {
+			_ = tx.Put("worse", []byte("x"))
+			runtime.Goexit()
+			return nil
+		}
+		for _, with := range [][]func(*store.Tx) error{{leaves}, {put("d", "4"), leaves, put("e", "5")}} {
+			if errs := together(t, s, with...); len(errs) == 3 && (errs[0] != nil || errs[2] != nil) {
+				t.Errorf("beside one that ended its goroutine: %v", errs)
+			}
+		}
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			_ = s.Update(t.Context(), func(tx *store.Tx) error {
-				_ = tx.Put("worse", []byte("x"))
-				runtime.Goexit()
-				return nil
-			})
+			_ = s.Update(t.Context(), leaves)
+			t.Error("Update came back from a callback that ended its goroutine")
 		})
 		wg.Wait()
+		wantRecord(t, s, "d", "4")
+		wantRecord(t, s, "e", "5")
 		if caught != "bang" {
 			t.Errorf("caught %v", caught)
 		}

@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync/atomic"
 )
 
 const (
@@ -18,32 +21,71 @@ const (
 // errAbandoned stands for a callback that panicked or ended its goroutine.
 var errAbandoned = errors.New("store: the callback did not return")
 
-// job is one Update in line. Its caller and the writer hand it to and fro: the writer gives
-// the turn, the caller runs its callback and says how it went, the writer says the outcome.
+// Where a job is.
+const (
+	waiting int32 = iota
+	begun         // the writer runs its callback, or has
+	left          // its caller has gone: it never runs
+)
+
+// job is one Update in line. The writer runs its callback on its own goroutine: SQLite's calls are deep, and
+// each caller's stack would have to grow for them.
 type job struct {
-	gone <-chan struct{} // the caller has left; nil as soon as it has had a turn
-	turn chan *Tx
-	ran  chan error
-	done chan error // has room for one, so that the writer never waits for a caller
+	fn    func(*Tx) error
+	state atomic.Int32
+	done  chan error // has room for one, so that the writer never waits for a caller
 	// of the current attempt:
 	tx      *Tx
 	err     error
 	settled bool // err stands; there is no further attempt
+	// What the callback did instead of returning, for its caller to go on with.
+	panicked *Panic
+	exited   bool
 }
 
-func newJob(gone <-chan struct{}) *job {
-	return &job{gone: gone, turn: make(chan *Tx), ran: make(chan error), done: make(chan error, 1)}
+// Panic is what Update panics with when its callback did.
+type Panic struct {
+	Value any
+	// Stack is the callback's.
+	Stack []byte
 }
 
-// run is the caller's half of a turn. The writer gets its answer even when fn panics or
-// calls runtime.Goexit, which then takes its course on the caller's goroutine.
-func (j *job) run(tx *Tx, fn func(*Tx) error) {
-	err := errAbandoned
+// String is the value, and the stack.
+func (p *Panic) String() string { return fmt.Sprintf("%v\n\n%s", p.Value, p.Stack) }
+
+// call runs the callback, which may end the goroutine: then tx and err are settled all the same.
+func (j *job) call(tx *Tx) {
+	j.tx, j.err = tx, errAbandoned
+	returned := false
 	defer func() {
 		tx.over = true
-		j.ran <- err
+		if returned {
+			return
+		}
+		j.settled = true
+		if value := recover(); value != nil {
+			j.panicked = &Panic{value, debug.Stack()}
+		} else {
+			j.exited = true
+		}
 	}()
-	err = fn(tx)
+	err := j.fn(tx)
+	returned = true
+	if err == nil {
+		err = tx.failed
+	}
+	j.err = err
+}
+
+// outcome gives the caller what became of its callback.
+func (j *job) outcome(err error) error {
+	switch {
+	case j.panicked != nil:
+		panic(j.panicked) //nolint:forbidigo // it is the callback's
+	case j.exited:
+		runtime.Goexit()
+	}
+	return err
 }
 
 // verdict is what became of a transaction.
@@ -65,22 +107,30 @@ type writer struct {
 	batch []*job
 }
 
-// run takes batches until the store is closed or broken, then says why.
-func (w *writer) run() {
-	s := w.store
-	defer close(s.stopped)
-	for {
-		select {
-		case <-s.closing:
-			s.why = ErrClosed
-			return
-		case j := <-s.jobs:
-			w.gather(j)
-			if err := w.commit(); err != nil {
-				s.why = fmt.Errorf("%w: %w", ErrBroken, err)
-				w.answer(s.why)
-				return
+// run takes batches until the store is closed or broken, then says why. A callback that ends its goroutine,
+// as a test's FailNow does, ends this one: another goes on with the batch.
+func (w *writer) run(interrupted bool) {
+	s, over := w.store, false
+	defer func() {
+		if over {
+			close(s.stopped)
+		} else {
+			go w.run(true)
+		}
+	}()
+	for ; !over; interrupted = false {
+		if !interrupted {
+			select {
+			case <-s.closing:
+				s.why, over = ErrClosed, true
+				continue
+			case j := <-s.jobs:
+				w.gather(j)
 			}
+		}
+		if err := w.commit(interrupted); err != nil {
+			s.why, over = fmt.Errorf("%w: %w", ErrBroken, err), true
+			w.answer(s.why)
 		}
 	}
 }
@@ -98,10 +148,15 @@ func (w *writer) gather(first *job) {
 	}
 }
 
-// commit runs the batch to its end and answers everybody in it. Its error means that the
-// database is lost; then nobody has been answered.
-func (w *writer) commit() error {
-	careful := false
+// commit runs the batch to its end and answers everybody in it; interrupted says that an attempt was broken
+// off. Its error means that the database is lost; then nobody has been answered.
+func (w *writer) commit(interrupted bool) error {
+	if interrupted {
+		if outcome, err := w.undo(apart, nil); outcome == lost {
+			return err
+		}
+	}
+	careful := interrupted
 	for left := attempts - 1; ; left-- {
 		outcome, err := w.attempt(left > 0, careful)
 		switch outcome {
@@ -217,24 +272,16 @@ func (w *writer) part(j *job, ran, last bool) error {
 	return err
 }
 
-// give lets one caller run its callback, and tells whether it did.
+// give runs one callback, unless its outcome is settled or its caller has gone, and tells whether it did.
 func (w *writer) give(j *job) bool {
 	if j.settled {
 		return false
 	}
-	j.tx, j.err = w.newTx(), nil
-	select {
-	case <-j.gone:
+	if !j.state.CompareAndSwap(waiting, begun) && j.state.Load() == left {
 		j.settled, j.err = true, context.Canceled
 		return false
-	case j.turn <- j.tx:
-		j.gone = nil
 	}
-	j.err = <-j.ran
-	j.settled = errors.Is(j.err, errAbandoned)
-	if j.err == nil {
-		j.err = j.tx.failed
-	}
+	j.call(w.newTx())
 	return true
 }
 
