@@ -202,7 +202,8 @@ func (s *Tellers) openingOf(o *Opening) (*channels.Joint, error) {
 	}
 	return &channels.Joint{
 		Channel: id, Proposer: side, Do: open,
-		ValidUntil: time.Now().Unix() + s.Lanes.Limits.WindowS - 1,
+		// Nobody signs what is valid for longer than the window, by a block time that may lag.
+		ValidUntil: time.Now().Unix() + s.Lanes.Limits.WindowS - 1 - s.Lanes.LagS,
 	}, nil
 }
 

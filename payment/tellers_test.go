@@ -11,6 +11,19 @@ import (
 	"github.com/cypherlink/cypherlink/channels"
 )
 
+// An opening is valid for less than the window also for who is behind by as much as he may be.
+func TestOpeningOfWhoLags(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, _ *Connect) {
+		j, err := a.Tellers.openingOf(&Opening{Peer: w.b.id(), Asset: assetDCEP()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if behind := time.Now().Unix() - lanes().LagS; j.ValidUntil-behind >= lanes().Limits.WindowS {
+			t.Errorf("valid until %d, at %d the window is %d s", j.ValidUntil, behind, lanes().Limits.WindowS)
+		}
+	})
+}
+
 // A clearing bank has channels as a bank has: it opens, funds and closes them. It is nobody's creditor's
 // bank, so it names none, and what is paid into its lane without terms is money that it did not ask for.
 func TestClearingBankHasChannels(t *testing.T) {
