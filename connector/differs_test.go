@@ -71,7 +71,7 @@ func differences() map[string]struct {
 // gave tells what a step sends to that leg's ledger.
 func (s *scene) gave(e Effects, leg uint8) (commands []ledger.Command) {
 	for _, sub := range e.Submit {
-		if sub.Ledger == s.terms.Legs[leg].Asset.Ledger {
+		if sub.Leg.Asset.Ledger == s.terms.Legs[leg].Asset.Ledger {
 			commands = append(commands, sub.Command)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/terms"
 )
 
 // ErrStopped means that the engine does not run any more, so the input may not have been
@@ -33,13 +34,13 @@ type Options[M Machine] struct {
 	// Restore makes a machine from its log.
 	Restore func(log []Event) (M, error)
 	Store   *store.Store
-	// Ledgers are those on which the machines' legs may be.
-	Ledgers map[cypherlink.LedgerID]ledger.Ledger
+	// Venues are where the machines' legs may move.
+	Venues
 	Signer  Signer
 	Network cypherlink.NetworkID
 	// Changed is told of each machine after each durable change, in the engine's goroutine:
 	// it must not block, and must not keep the machine.
-	Changed func(terms cypherlink.Hash, m M)
+	Changed func(of cypherlink.Hash, m M)
 	Log     *slog.Logger
 }
 
@@ -55,8 +56,8 @@ type Engine[M Machine] struct {
 	entries   map[cypherlink.Hash]*entry[M]
 	custodies map[ledger.CustodyID]*entry[M]
 	wakes     wakeHeap[M]
-	cursors   map[cypherlink.LedgerID]ledger.Cursor
-	stored    map[cypherlink.LedgerID]ledger.Cursor
+	cursors   map[string]ledger.Cursor // by the names of Venues.Feeds
+	stored    map[string]ledger.Cursor
 	sequence  uint64
 	tasks     sync.WaitGroup
 }
@@ -66,8 +67,8 @@ type input struct {
 	terms   cypherlink.Hash
 	custody ledger.CustodyID
 	in      Input
-	// ledger and cursor are where a Final stood in a ledger's events, if it came from there.
-	ledger cypherlink.LedgerID
+	// feed and cursor are where a Final stood in a venue's events, if it came from there.
+	feed   string
 	cursor ledger.Cursor
 	// settled tells that a task is finished, so that it may be begun again.
 	settled *task
@@ -92,7 +93,7 @@ func NewEngine[M Machine](o Options[M]) *Engine[M] {
 	return &Engine[M]{
 		Options: o, inputs: make(chan input, inputsQueued), done: make(chan struct{}),
 		entries: map[cypherlink.Hash]*entry[M]{}, custodies: map[ledger.CustodyID]*entry[M]{},
-		cursors: map[cypherlink.LedgerID]ledger.Cursor{}, stored: map[cypherlink.LedgerID]ledger.Cursor{},
+		cursors: map[string]ledger.Cursor{}, stored: map[string]ledger.Cursor{},
 	}
 }
 
@@ -129,9 +130,9 @@ func (e *Engine[M]) Run(ctx context.Context) error {
 	if err := e.restore(ctx); err != nil {
 		return fmt.Errorf("restore the %s's payments: %w", e.Role, err)
 	}
-	for id, l := range e.Ledgers {
-		after := e.cursors[id] // the loop owns the map
-		e.tasks.Go(func() { e.feed(ctx, id, l, after) })
+	for name, l := range e.Feeds() {
+		after := e.cursors[name] // the loop owns the map
+		e.tasks.Go(func() { e.feed(ctx, name, l, after) })
 	}
 	for _, en := range e.entries {
 		if err := e.handle(ctx, []input{{terms: en.terms, in: Tick{}}}); err != nil {
@@ -208,8 +209,8 @@ func (e *Engine[M]) handle(ctx context.Context, batch []input) error {
 				delete(en.running, *in.settled)
 			}
 		}
-		if in.ledger != "" {
-			e.cursors[in.ledger] = in.cursor
+		if in.feed != "" {
+			e.cursors[in.feed] = in.cursor
 		}
 		if c, ok := e.step(now, in); ok {
 			changes = append(changes, c)
@@ -340,20 +341,19 @@ func (e *Engine[M]) submit(ctx context.Context, en *entry[M], s Submission) {
 	}
 	e.sequence++
 	command := &ledger.SignedCommand{
-		Network: e.Network, Ledger: s.Ledger, Signer: e.Signer.ID(), Sequence: e.sequence, Command: s.Command,
+		Network: e.Network, Ledger: s.Leg.Asset.Ledger, Signer: e.Signer.ID(), Sequence: e.sequence, Command: s.Command,
 	}
 	en.running[t] = true
-	e.tasks.Go(func() { e.handIn(ctx, command, t) })
+	e.tasks.Go(func() { e.handIn(ctx, &s.Leg, command, t) })
 }
 
 // handIn signs a command, submits it and reports the outcome. An unknown outcome is no news:
 // the machine repeats what it still wants.
-func (e *Engine[M]) handIn(ctx context.Context, command *ledger.SignedCommand, t task) {
+func (e *Engine[M]) handIn(ctx context.Context, leg *terms.Leg, command *ledger.SignedCommand, t task) {
 	out := input{custody: t.custody, settled: &t}
 	defer func() { e.send(ctx, out) }()
-	l, ok := e.Ledgers[command.Ledger]
-	if !ok {
-		e.Log.ErrorContext(ctx, "no such ledger", slog.String("ledger", string(command.Ledger)))
+	l := e.at(ctx, leg)
+	if l == nil {
 		return
 	}
 	signature, err := e.Signer.Sign(command.Frame())
@@ -375,12 +375,21 @@ func (e *Engine[M]) handIn(ctx context.Context, command *ledger.SignedCommand, t
 	}
 }
 
+// at is where a leg moves; nil if that is out of reach.
+func (e *Engine[M]) at(ctx context.Context, leg *terms.Leg) ledger.Ledger {
+	l := e.Of(e.Signer.ID(), leg)
+	if l == nil {
+		e.Log.ErrorContext(ctx, "a leg moves where nothing is reached",
+			slog.String("asset", leg.Asset.String()), slog.Bool("in_channel", ledger.InChannel(leg)))
+	}
+	return l
+}
+
 func (e *Engine[M]) lookUp(ctx context.Context, q Question, t task) {
 	out := input{custody: t.custody, settled: &t}
 	defer func() { e.send(ctx, out) }()
-	l, ok := e.Ledgers[q.Ledger]
-	if !ok {
-		e.Log.ErrorContext(ctx, "no such ledger", slog.String("ledger", string(q.Ledger)))
+	l := e.at(ctx, &q.Leg)
+	if l == nil {
 		return
 	}
 	receipt, err := l.Lookup(ctx, q.Custody)
@@ -394,13 +403,13 @@ func (e *Engine[M]) lookUp(ctx context.Context, q Question, t task) {
 	out.in = Final{Receipt: receipt}
 }
 
-// feed follows a ledger's events. After an error it begins again where it was.
-func (e *Engine[M]) feed(ctx context.Context, id cypherlink.LedgerID, l ledger.Ledger, after ledger.Cursor) {
+// feed follows a venue's events. After an error it begins again where it was.
+func (e *Engine[M]) feed(ctx context.Context, name string, l ledger.Ledger, after ledger.Cursor) {
 	for ctx.Err() == nil {
 		for event, err := range l.Events(ctx, after) {
 			if err != nil {
 				if ctx.Err() == nil {
-					e.Log.WarnContext(ctx, "a ledger's events break off", slog.String("ledger", string(id)),
+					e.Log.WarnContext(ctx, "events break off", slog.String("feed", name),
 						slog.String("cause", err.Error()))
 				}
 				break
@@ -408,7 +417,7 @@ func (e *Engine[M]) feed(ctx context.Context, id cypherlink.LedgerID, l ledger.L
 			after = event.Cursor
 			e.send(ctx, input{
 				custody: event.Receipt.Custody.ID, in: Final{Receipt: event.Receipt},
-				ledger: id, cursor: after,
+				feed: name, cursor: after,
 			})
 		}
 		select {

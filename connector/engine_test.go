@@ -244,7 +244,7 @@ func open[M Machine](n *network, p party, role string, restore func([]Event) (M,
 		n.t.Fatal(err)
 	}
 	e := NewEngine(Options[M]{
-		Role: role, Restore: restore, Store: s, Ledgers: n.ledgers, Signer: actorSigner{n.actors[p]},
+		Role: role, Restore: restore, Store: s, Venues: Venues{Ledgers: n.ledgers}, Signer: actorSigner{n.actors[p]},
 		Changed: func(terms cypherlink.Hash, m M) { n.outcomes.Store(role+"/"+terms.String(), m.Outcome()) },
 		Log:     slog.New(slog.DiscardHandler),
 	})

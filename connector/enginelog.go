@@ -11,7 +11,7 @@ import (
 )
 
 // How an engine lies in the store: each machine's log is the stream ROLE/TERMS; the table
-// open_machines lists the streams of those that are not over; the offsets of events/ROLE/LEDGER
+// open_machines lists the streams of those that are not over; the offsets of events/ROLE/FEED
 // are the cursors; the record command_epoch counts the starts, so that no start reuses
 // another's command sequences.
 
@@ -19,8 +19,8 @@ const epochRecord = "command_epoch"
 
 func (e *Engine[M]) stream(terms cypherlink.Hash) string { return e.Role + "/" + terms.String() }
 
-func (e *Engine[M]) topic(id cypherlink.LedgerID) string {
-	return "events/" + e.Role + "/" + string(id)
+func (e *Engine[M]) topic(feed string) string {
+	return "events/" + e.Role + "/" + feed
 }
 
 // persist appends every log, moves the cursors on and keeps the list of open machines, in one
@@ -105,12 +105,12 @@ func (e *Engine[M]) restore(ctx context.Context) error {
 			return err
 		}
 		e.sequence = epoch << 32
-		for id := range e.Ledgers {
-			at, err := tx.Offset(e.topic(id), 0)
+		for feed := range e.Feeds() {
+			at, err := tx.Offset(e.topic(feed), 0)
 			if err != nil {
 				return err
 			}
-			e.cursors[id], e.stored[id] = ledger.Cursor(at), ledger.Cursor(at) //nolint:gosec // not negative
+			e.cursors[feed], e.stored[feed] = ledger.Cursor(at), ledger.Cursor(at) //nolint:gosec // not negative
 		}
 		var streams []string
 		for row := range tx.Query(

@@ -7,6 +7,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/internal/wire"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
 	"github.com/cypherlink/cypherlink/validator"
 )
@@ -99,7 +100,7 @@ func (q *Quote) Valid() error {
 }
 
 // Covers reports why terms drawn up at now (seconds since 1970) are not what the quote
-// offers: ErrQuoteExpired or ErrQuoteDiffers. The expiries of the terms must be the quote's
+// offers: ErrQuoteExpired or ErrQuoteDiffers. A leg is in a channel at both ends or at none. The expiries of the terms must be the quote's
 // holds, counted from a moment at most slack seconds from now. That the quote was not used
 // before is for the connector's store to say.
 func (q *Quote) Covers(t *terms.Terms, now, slack int64) error {
@@ -111,6 +112,11 @@ func (q *Quote) Covers(t *terms.Terms, now, slack int64) error {
 	}
 	source, destination := t.Legs[terms.Source], t.Legs[terms.Destination]
 	start := source.Expiry - q.SourceHold
+	for _, leg := range t.Legs {
+		if leg.Debit.Number == ledger.ChannelNumber != (leg.Credit.Number == ledger.ChannelNumber) {
+			return fmt.Errorf("one end of %s is in a channel: %w", leg.Asset, ErrQuoteDiffers)
+		}
+	}
 	same := t.Network == q.Network && t.Quote == q.Hash() &&
 		t.Connector == q.Connector && t.Payer == q.Asker &&
 		q.Source == Movement{source.Asset, source.Amount, source.Credit} &&

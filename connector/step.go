@@ -72,15 +72,15 @@ type Effects struct {
 	WakeAt time.Time
 }
 
-// Submission is an unsigned command for a ledger; the shell signs it.
+// Submission is an unsigned command for where a leg moves; the shell signs it.
 type Submission struct {
-	Ledger  cypherlink.LedgerID
+	Leg     terms.Leg
 	Command ledger.Command
 }
 
-// Question is a look-up of a custody.
+// Question is a look-up of a leg's custody.
 type Question struct {
-	Ledger  cypherlink.LedgerID
+	Leg     terms.Leg
 	Custody ledger.CustodyID
 }
 
@@ -245,7 +245,7 @@ func (a plan) submit(v verb, index uint8, command ledger.Command) {
 	a.wake(a.now.Add(a.box.resend))
 	if a.box.due(a.now, action{v, index}) {
 		a.effects.Submit = append(a.effects.Submit,
-			Submission{Ledger: a.p.leg(index).Asset.Ledger, Command: command})
+			Submission{Leg: a.p.leg(index), Command: command})
 	}
 }
 
@@ -261,7 +261,7 @@ func (a plan) ask(index uint8) {
 	a.wake(a.now.Add(a.box.resend))
 	if a.box.due(a.now, action{ask, index}) {
 		a.effects.Ask = append(a.effects.Ask,
-			Question{Ledger: a.p.leg(index).Asset.Ledger, Custody: a.p.custody(index)})
+			Question{Leg: a.p.leg(index), Custody: a.p.custody(index)})
 	}
 }
 

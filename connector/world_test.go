@@ -309,7 +309,7 @@ func (w *world) carryOut(s *scene, p party, e Effects) {
 	owner := s.terms.Parties()[map[party]int{payer: 0, payee: 1, relay: 2}[p]]
 	for _, sub := range e.Submit {
 		leg := uint8(terms.Source)
-		if sub.Ledger == s.terms.Legs[terms.Destination].Asset.Ledger {
+		if sub.Leg.Asset.Ledger == s.terms.Legs[terms.Destination].Asset.Ledger {
 			leg = terms.Destination
 		}
 		kind := "return"
@@ -332,7 +332,7 @@ func (w *world) carryOut(s *scene, p party, e Effects) {
 	}
 	for _, q := range e.Ask {
 		leg := uint8(terms.Source)
-		if q.Ledger == s.terms.Legs[terms.Destination].Asset.Ledger {
+		if q.Leg.Asset.Ledger == s.terms.Legs[terms.Destination].Asset.Ledger {
 			leg = terms.Destination
 		}
 		if s.clock(w.now).Unix() < s.terms.Legs[leg].Expiry {

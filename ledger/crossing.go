@@ -29,6 +29,11 @@ const EscrowNumber = 1<<32 - 1
 // one verdict never makes a custody on the chain and a lock too.
 const ChannelNumber = 1<<32 - 2
 
+// InChannel tells whether a leg is between accounts of ChannelNumber.
+func InChannel(leg *terms.Leg) bool {
+	return leg.Debit.Number == ChannelNumber && leg.Credit.Number == ChannelNumber
+}
+
 // Escrow is the operator's account of that number.
 func Escrow(operator cypherlink.ParticipantID) cypherlink.Account {
 	return cypherlink.Account{Owner: operator, Number: EscrowNumber}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -21,8 +22,8 @@ import (
 type ClearingOptions struct {
 	Dealer *Dealer
 	Store  *store.Store
-	// Ledgers are those between which the connector stands.
-	Ledgers  map[cypherlink.LedgerID]ledger.Ledger
+	// Venues are those between which the connector stands.
+	connector.Venues
 	Identity connector.Signer
 	Cosigner terms.Signer
 	Prices   Prices
@@ -63,7 +64,7 @@ func NewClearing(o ClearingOptions) (*Clearing, error) {
 	}
 	c := &Clearing{ClearingOptions: o, rosters: NewRosters(o.Dealer.Genesis)}
 	c.relay = connector.NewEngine(connector.Options[*connector.Relay]{
-		Role: "relay", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
+		Role: "relay", Store: o.Store, Venues: o.Venues, Signer: o.Identity, Log: o.Log,
 		Network: o.Dealer.Genesis.Network(),
 		Restore: func(log []connector.Event) (*connector.Relay, error) {
 			return connector.NewRelay(o.Dealer.Margins, log)
@@ -180,11 +181,27 @@ func (c *Clearing) sign(
 	if err != nil {
 		return nil, refuse(CodeNoQuote, "AM12", "no quote for this amount", err)
 	}
+	c.choose(q, r)
 	signature, err := c.Identity.Sign(q.Frame())
 	if err != nil {
 		return nil, err
 	}
 	return &connector.SignedQuote{Quote: *q, Signature: signature}, nil
+}
+
+// choose has the legs of a quote move in the connector's channels where these have the money: the source if the
+// asker says so and the connector sees their channel too, the destination if the paid bank is known. What it
+// promises of its own is kept for the quote, as long as this may be used.
+func (c *Clearing) choose(q *connector.Quote, r *QuoteRequest) {
+	if r.Lane >= q.Source.Amount && c.Tellers.channelWith(q.Asker, r.Source) != nil {
+		q.Source.Account.Number = ledger.ChannelNumber
+	}
+	on := *q
+	on.Destination.Account.Number = ledger.ChannelNumber
+	until := time.Unix(q.ValidUntil+q.DestinationHold, 0).Add(c.Dealer.Slack)
+	if c.Tellers.earmark(on.Hash(), earmark{r.Payee, r.Destination, r.Amount, until}) {
+		*q = on
+	}
 }
 
 // takeUp loads an offer, tells it something, and stores what it says.
@@ -222,13 +239,17 @@ func (c *Clearing) countersign(
 		err := c.Store.Update(ctx, func(tx *store.Tx) error {
 			refusals = nil
 			for i, t := range b.Terms {
-				refusal, err := c.takeUp(tx, t.Quote, Propose{From: from, Terms: t})
+				last := len(t.Legs) - 1
+				channel := c.Tellers.channelWith(t.Payee, t.Legs[last].Asset) != nil
+				refusal, err := c.takeUp(tx, t.Quote, Propose{From: from, Terms: t, Channel: channel})
 				if err != nil {
 					return err
 				}
 				if refusal != nil {
 					refusals = append(refusals, refusalAt(i, refusal))
+					continue
 				}
+				c.Tellers.assign(t.Quote, channels.LockID(ledger.NewCustodyID(t.Network, t.Hash(), uint8(last))))
 			}
 			return nil
 		})

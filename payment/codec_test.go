@@ -114,7 +114,7 @@ func messages(tb testing.TB, n *network) map[string]struct {
 	answer := s.setup(only[AskSetup](tb, e))
 	e = s.tell(GotSetup{answer})
 	request := only[AskQuote](tb, e).Request
-	e = s.tell(GotQuote{s.issued(only[AskQuote](tb, e))})
+	e = s.tell(GotQuote{Quote: s.issued(only[AskQuote](tb, e))})
 	proof := s.prove(tb, only[Agree](tb, e).Terms)
 	e = s.tell(GotProof{Proof: proof})
 	verdicts, vote := n.verdicts(tb, proof.Terms, terms.Destination), newVote(tb)

@@ -31,8 +31,8 @@ const callsAtOnce = 256
 type Options struct {
 	Bank  *Bank
 	Store *store.Store
-	// Ledgers are those that the bank can reach: to pay, both of a payment's; to be paid, its own.
-	Ledgers map[cypherlink.LedgerID]ledger.Ledger
+	// Venues are those that the bank can reach: to pay, both of a payment's; to be paid, its own.
+	connector.Venues
 	// Identity signs the bank's commands, Cosigner its share of terms.
 	Identity  connector.Signer
 	Cosigner  terms.Signer
@@ -109,14 +109,14 @@ func NewConnect(o Options) (*Connect, error) {
 	}
 	o.Tellers.payments = c
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
-		Role: "payer", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
+		Role: "payer", Store: o.Store, Venues: o.Venues, Signer: o.Identity, Log: o.Log,
 		Network: o.Bank.Genesis.Network(), Changed: c.payerMoved,
 		Restore: func(log []connector.Event) (*connector.Payer, error) {
 			return connector.NewPayer(o.Bank.Margins, log)
 		},
 	})
 	c.payee = connector.NewEngine(connector.Options[*connector.Payee]{
-		Role: "payee", Store: o.Store, Ledgers: o.Ledgers, Signer: o.Identity, Log: o.Log,
+		Role: "payee", Store: o.Store, Venues: o.Venues, Signer: o.Identity, Log: o.Log,
 		Network: o.Bank.Genesis.Network(), Changed: c.payeeMoved, Restore: c.restorePayee,
 	})
 	c.table = newTable(&o, NewRosters(o.Bank.Genesis))
@@ -157,8 +157,8 @@ func (c *Connect) run(ctx context.Context) error {
 	group.Go(func() error { return c.payer.Run(ctx) })
 	group.Go(func() error { return c.payee.Run(ctx) })
 	group.Go(func() error { return c.table.run(ctx) })
-	for id, l := range c.Ledgers {
-		group.Go(func() error { return c.follow(ctx, id, l) })
+	for name, l := range c.Feeds() {
+		group.Go(func() error { return c.follow(ctx, name, l) })
 	}
 	group.Go(func() error {
 		select {

@@ -121,6 +121,7 @@ func (o *Outgoing) task(q Question) Task {
 	case QuestionQuote:
 		return AskQuote{o.route.Connector, &QuoteRequest{
 			Source: o.route.Source, Destination: o.route.Destination, Amount: o.route.Amount,
+			Payee: o.route.Payee,
 		}}
 	case QuestionTerms:
 		return Agree{o.drafted.Terms}
@@ -146,7 +147,7 @@ func (o *Outgoing) task(q Question) Task {
 	case QuestionLookUp, questionLast:
 	}
 	leg := uint8(q - QuestionLookUp)
-	return LookUp{Ledger: o.drafted.Terms.Legs[leg].Asset.Ledger, Custody: o.custody(leg), Leg: leg}
+	return LookUp{Custody: o.custody(leg), Leg: leg, Fields: o.drafted.Terms.Legs[leg]}
 }
 
 // opened is every field of a file, opened for a Validator.

@@ -7,19 +7,35 @@ import (
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/terms"
 )
 
 // Statement is a receipt of a ledger with its evidence taken apart. By itself it proves nothing.
 type Statement struct {
 	// Receipt is what the evidence says.
 	Receipt ledger.Receipt
-	// Chain is the evidence on the committee's ledger, Record the operator's on another one;
-	// the other is nil.
+	// Chain is the evidence on the committee's ledger, Record the operator's on another one, Lane a bank's
+	// of a lock in a channel; the others are nil.
 	Chain  *follow.Evidence
 	Record *ledger.Record
+	Lane   *LaneReceipt
 }
 
-// readEvidence takes evidence of a ledger apart, without a check of any signature.
+// evidenceOf takes evidence of a leg's custody apart, without a check of any signature.
+func evidenceOf(g *chain.Genesis, leg *terms.Leg, evidence []byte) (Statement, error) {
+	if !ledger.InChannel(leg) {
+		return readEvidence(g, leg.Asset.Ledger, evidence)
+	}
+	r, err := DecodeLaneReceipt(evidence)
+	if err != nil {
+		return Statement{}, err
+	}
+	s := Statement{Receipt: r.Receipt, Lane: r}
+	s.Receipt.Evidence = evidence
+	return s, nil
+}
+
+// readEvidence is evidenceOf a custody on a ledger.
 func readEvidence(g *chain.Genesis, id cypherlink.LedgerID, evidence []byte) (Statement, error) {
 	s := Statement{Receipt: ledger.Receipt{Ledger: id}}
 	if id == g.Chain() {
@@ -57,6 +73,13 @@ func newEvidenceKeys(g *chain.Genesis) (*evidenceKeys, error) {
 		return nil, err
 	}
 	return &evidenceKeys{genesis: g, chain: v}, nil
+}
+
+// lanes is who answers for what banks say of their channels, by the registry of genesis.
+func (k *evidenceKeys) lanes(atMS int64) *LaneVerifier {
+	return &LaneVerifier{
+		Network: k.genesis.Network(), Ledger: k.genesis.Chain(), Roll: k.genesis.Registry().At(atMS / 1000),
+	}
 }
 
 // verify checks that a statement is the committee's or the operator's. By is the operator, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/kyc"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
 	"github.com/cypherlink/cypherlink/validator"
 )
@@ -233,7 +234,9 @@ func (m *Incoming) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error
 		return nil, refuse(CodeTerms, "NARR", "the parties' data are not complete", nil)
 	case leg.Asset != asked.Setup.Asset || leg.Amount != asked.Setup.Amount:
 		return nil, refuse(CodeTerms, "AM09", "the amount is not the announced one", nil)
-	case leg.Credit != m.account():
+	case len(t.Legs) == 2 && ledger.InChannel(&leg) && !in.Channel:
+		return nil, refuse(CodeTerms, "AG03", "this bank has no open channel with the connector", nil)
+	case leg.Credit != m.account() && (len(t.Legs) != 2 || leg.Credit.Owner != m.bank.ID || !ledger.InChannel(&leg)):
 		return nil, refuse(CodeTerms, "AC01", "the account is not the one that was given", nil)
 	case t.KYC != file.Root():
 		return nil, refuse(CodeTerms, "NARR", "the parties' data are not the disclosed ones", nil)

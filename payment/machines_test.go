@@ -72,7 +72,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 			e := s.instruct()
 			e = s.tell(GotSetup{s.setup(only[AskSetup](t, e))})
 			request := only[AskQuote](t, e).Request
-			return GotQuote{s.quote(s.a.id(), request, func(q *connector.Quote) { edit(s, q) })}
+			return GotQuote{Quote: s.quote(s.a.id(), request, func(q *connector.Quote) { edit(s, q) })}
 		}
 	}
 	for _, tt := range []struct {
@@ -155,7 +155,7 @@ func TestAHoldThatIsTooLongEndsThePayment(t *testing.T) {
 	s := newScene(t, newNetwork(t, nil))
 	e := s.tell(GotSetup{s.setup(only[AskSetup](t, s.instruct()))})
 	long := func(q *connector.Quote) { q.SourceHold = 3600 }
-	s.tell(GotQuote{s.quote(s.a.id(), only[AskQuote](t, e).Request, long)})
+	s.tell(GotQuote{Quote: s.quote(s.a.id(), only[AskQuote](t, e).Request, long)})
 	if s.out.Status() != StatusRejected || s.out.ended.Refusal.Reason != "TM01" {
 		t.Errorf("%s %+v", s.out.Status(), s.out.ended)
 	}
@@ -180,7 +180,7 @@ func TestADearQuoteEndsThePayment(t *testing.T) {
 				clear(s.out.bank.Dearest)
 			}
 			e := s.tell(GotSetup{s.setup(only[AskSetup](t, s.instruct()))})
-			s.tell(GotQuote{s.quote(s.a.id(), only[AskQuote](t, e).Request, func(q *connector.Quote) {
+			s.tell(GotQuote{Quote: s.quote(s.a.id(), only[AskQuote](t, e).Request, func(q *connector.Quote) {
 				q.Source.Amount += tt.fee - q.Price.Fee
 				q.Price.Fee = tt.fee
 			})})

@@ -104,6 +104,10 @@ type QuoteRequest struct {
 	Source, Destination cypherlink.Asset
 	// Amount is of Destination, and positive.
 	Amount cypherlink.Amount
+	// Payee is the bank to which it is to be delivered; zero if that is open.
+	Payee cypherlink.ParticipantID
+	// Lane is what the asker can pay of Source in its channel with the connector: zero if it has none.
+	Lane cypherlink.Amount
 }
 
 // BeginRequest is the proof of the terms and the verdicts that the destination custody will
@@ -236,10 +240,12 @@ func readSetupAnswer(r *wire.Reader) *SetupAnswer {
 
 // Encode is the canonical form.
 func (q *QuoteRequest) Encode() []byte {
-	w := wire.NewWriter(64)
+	w := wire.NewWriter(128)
 	q.Source.AppendWire(w)
 	q.Destination.AppendWire(w)
 	w.I64(int64(q.Amount))
+	w.Fixed(q.Payee[:])
+	w.I64(int64(q.Lane))
 	return w.Bytes()
 }
 
@@ -248,6 +254,10 @@ func DecodeQuoteRequest(raw []byte) (*QuoteRequest, error) {
 	r := wire.NewReader(raw)
 	q := &QuoteRequest{
 		Source: cypherlink.ReadAsset(r), Destination: cypherlink.ReadAsset(r), Amount: readAmount(r),
+	}
+	r.Fixed(q.Payee[:])
+	if q.Lane = cypherlink.Amount(r.I64()); q.Lane < 0 {
+		r.Fail(fmt.Errorf("%d in the lane: %w", q.Lane, cypherlink.ErrAmountRange))
 	}
 	return q, finish(r)
 }

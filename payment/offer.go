@@ -8,6 +8,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
 )
 
@@ -143,6 +144,9 @@ func (o *Offer) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error) {
 		return nil, nil // a signature that was given is given again
 	case o.taken != nil:
 		return nil, refuse(CodeQuote, "DU03", "the quote is used", nil)
+	}
+	if ledger.InChannel(&t.Legs[len(t.Legs)-1]) && !in.Channel {
+		return nil, refuse(CodeTerms, "AG03", "the connector has no open channel with the paid bank", nil)
 	}
 	slack := int64(o.dealer.Slack / time.Second)
 	switch err := o.quote.Quote.Covers(t, now.Unix(), slack); {

@@ -73,7 +73,8 @@ func (o *Outgoing) Over() bool {
 		return o.status.Final()
 	}
 	for leg, last := range o.last {
-		if last == nil || o.prepared[leg] == nil && last.Custody.State != ledger.Absent {
+		lock := ledger.InChannel(&o.drafted.Terms.Legs[leg]) // its end proves its beginning
+		if last == nil || o.prepared[leg] == nil && last.Custody.State != ledger.Absent && !lock {
 			return false
 		}
 	}
@@ -307,6 +308,8 @@ func (o *Outgoing) quoted(now time.Time, in GotQuote) ([]Fact, error) {
 	case q.Source.Asset != o.route.Source || q.Destination.Asset != o.route.Destination ||
 		q.Destination.Amount != o.route.Amount:
 		return nil, fmt.Errorf("a quote for another amount: %w", ErrMessage)
+	case q.Source.Account.Number == ledger.ChannelNumber && q.Source.Amount > in.Lane:
+		return nil, fmt.Errorf("a quote for %d in a lane that can pay %d: %w", q.Source.Amount, in.Lane, ErrMessage)
 	case now.Unix() >= q.ValidUntil:
 		return nil, fmt.Errorf("a quote valid until %d: %w", q.ValidUntil, connector.ErrQuoteExpired)
 	case time.Duration(q.SourceHold)*time.Second > o.bank.Margins.MaxHold:
@@ -320,7 +323,7 @@ func (o *Outgoing) quoted(now time.Time, in GotQuote) ([]Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Fact{Quoted(in), *draft}, nil
+	return []Fact{Quoted{in.Quote}, *draft}, nil
 }
 
 // draft is step 3 of the main job: terms, and the packet whose condition they hold.
@@ -332,13 +335,14 @@ func (o *Outgoing) draft(now time.Time, signed *connector.SignedQuote) (*Drafted
 		Legs: []terms.Leg{
 			{
 				Asset: q.Source.Asset, Amount: q.Source.Amount, Expiry: now.Unix() + q.SourceHold,
-				Debit:  cypherlink.Account{Owner: o.bank.ID, Number: o.bank.Account},
+				Debit:  alike(q.Source.Account, cypherlink.Account{Owner: o.bank.ID, Number: o.bank.Account}),
 				Credit: q.Source.Account,
 			},
 			{
 				Asset: q.Destination.Asset, Amount: q.Destination.Amount,
 				Expiry: now.Unix() + q.DestinationHold,
-				Debit:  q.Destination.Account, Credit: o.setup.Account,
+				Debit:  q.Destination.Account,
+				Credit: alike(q.Destination.Account, o.setup.Account),
 			},
 		},
 		Quote: q.Hash(), KYC: o.file.Root(),
@@ -356,6 +360,14 @@ func (o *Outgoing) draft(now time.Time, signed *connector.SignedQuote) (*Drafted
 		return nil, err
 	}
 	return &Drafted{Terms: t, Packet: raw}, t.Valid()
+}
+
+// alike is a bank's account, or what it has in channels if that is where the connector's own account stands.
+func alike(connectors, own cypherlink.Account) cypherlink.Account {
+	if connectors.Number == ledger.ChannelNumber {
+		own.Number = ledger.ChannelNumber
+	}
+	return own
 }
 
 func (o *Outgoing) agreed(in GotProof) ([]Fact, error) {

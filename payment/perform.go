@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
 )
 
@@ -57,12 +60,7 @@ func (c *Connect) try(ctx context.Context, t Task) ([]Input, error) {
 		a, err := DecodeSetupAnswer(raw)
 		return []Input{GotSetup{a}}, err
 	case AskQuote:
-		raw, err := c.Peers.Call(ctx, t.To, KindQuote, t.Request.Encode())
-		if err != nil {
-			return nil, err
-		}
-		q, err := connector.DecodeQuote(raw, c.Bank.Genesis)
-		return []Input{GotQuote{q}}, err
+		return c.askQuote(ctx, t)
 	case Agree:
 		return c.agree(ctx, t.Terms)
 	case Judge:
@@ -92,6 +90,27 @@ func (c *Connect) try(ctx context.Context, t Task) ([]Input, error) {
 	return nil, fmt.Errorf("%T: %w", t, errInput)
 }
 
+// askQuote asks for a price, and for a payment in the channel with the connector if that has the money.
+func (c *Connect) askQuote(ctx context.Context, t AskQuote) ([]Input, error) {
+	request := *t.Request
+	request.Lane = c.Tellers.spare(t.To, request.Source)
+	raw, err := c.Peers.Call(ctx, t.To, KindQuote, request.Encode())
+	if err != nil {
+		return nil, err
+	}
+	signed, err := connector.DecodeQuote(raw, c.Bank.Genesis)
+	if err != nil {
+		return nil, err
+	}
+	q := &signed.Quote
+	until := time.Now().Add(time.Duration(q.SourceHold) * time.Second)
+	if q.Source.Account.Number == ledger.ChannelNumber &&
+		!c.Tellers.earmark(q.Hash(), earmark{t.To, request.Source, q.Source.Amount, until}) {
+		return nil, fmt.Errorf("another payment has the channel's money: %w", ErrNotNow) // the next quote is without
+	}
+	return []Input{GotQuote{signed, request.Lane}}, nil
+}
+
 // agree has terms signed. Those of one leg need a channel, for which there is no other way.
 func (c *Connect) agree(ctx context.Context, t *terms.Terms) ([]Input, error) {
 	var in GotProof
@@ -102,6 +121,7 @@ func (c *Connect) agree(ctx context.Context, t *terms.Terms) ([]Input, error) {
 		}
 		in.Channel = teller.id
 	}
+	c.Tellers.assign(t.Quote, channels.LockID(ledger.NewCustodyID(t.Network, t.Hash(), terms.Source)))
 	var err error
 	in.Proof, err = c.table.agree(ctx, t)
 	return []Input{in}, err
@@ -129,9 +149,9 @@ func (c *Connect) beginPayer(ctx context.Context, t BeginPayer) ([]Input, error)
 }
 
 func (c *Connect) lookUp(ctx context.Context, t LookUp) ([]Input, error) {
-	l, ok := c.Ledgers[t.Ledger]
-	if !ok {
-		return nil, fmt.Errorf("ledger %s is not reached from here: %w", t.Ledger, ErrOptions)
+	l := c.Of(c.Bank.ID, &t.Fields)
+	if l == nil {
+		return nil, fmt.Errorf("where leg %d moves is not reached from here: %w", t.Leg, ErrOptions)
 	}
 	receipt, err := l.Lookup(ctx, t.Custody)
 	if err != nil {

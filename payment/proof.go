@@ -35,7 +35,8 @@ type Proof struct {
 // LegProof is what happened on one ledger.
 type LegProof struct {
 	Verdicts []validator.Signed
-	// Prepared and Confirmed are receipts of the custody, by their evidence.
+	// Prepared and Confirmed are receipts of the custody, by their evidence. Of a lock in a channel there is
+	// Confirmed alone: its evidence has the lane's certificate.
 	Prepared, Confirmed Statement
 }
 
@@ -46,9 +47,13 @@ func (o *Outgoing) Proof() (p *Proof, ok bool) {
 	}
 	p = &Proof{Terms: o.proof, Quote: o.quote}
 	for leg := range p.Legs {
-		p.Legs[leg] = LegProof{
-			Verdicts: o.verdicts[leg],
-			Prepared: Statement{Receipt: *o.prepared[leg]}, Confirmed: Statement{Receipt: *o.last[leg]},
+		p.Legs[leg] = LegProof{Verdicts: o.verdicts[leg], Confirmed: Statement{Receipt: *o.last[leg]}}
+		if !ledger.InChannel(&o.proof.Terms.Legs[leg]) {
+			p.Legs[leg].Prepared = Statement{Receipt: *o.prepared[leg]}
+			continue
+		}
+		if r, err := DecodeLaneReceipt(o.last[leg].Evidence); err != nil || r.Proof == nil {
+			return nil, false // the chain alone has told the bank
 		}
 	}
 	return p, true
@@ -132,11 +137,16 @@ func (j *receiptJSON) proof(g *chain.Genesis) (*Proof, error) {
 			}
 			to.Verdicts = append(to.Verdicts, *verdict)
 		}
-		id := p.Terms.Terms.Legs[i].Asset.Ledger
-		if to.Prepared, err = readEvidence(g, id, from.Prepared.Evidence); err != nil {
-			return nil, err
+		leg := &p.Terms.Terms.Legs[i]
+		if (from.Prepared == nil) != ledger.InChannel(leg) {
+			return nil, fmt.Errorf("leg %d has one receipt too many or too few: %w", i, ErrReceipt)
 		}
-		if to.Confirmed, err = readEvidence(g, id, from.Confirmed.Evidence); err != nil {
+		if from.Prepared != nil {
+			if to.Prepared, err = evidenceOf(g, leg, from.Prepared.Evidence); err != nil {
+				return nil, err
+			}
+		}
+		if to.Confirmed, err = evidenceOf(g, leg, from.Confirmed.Evidence); err != nil {
 			return nil, err
 		}
 	}

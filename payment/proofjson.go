@@ -7,6 +7,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/follow"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
@@ -71,7 +72,7 @@ type (
 		Condition cypherlink.Condition `json:"condition"`
 		Custody   ledger.CustodyID     `json:"custody"`
 		Verdicts  []verdictJSON        `json:"verdicts"`
-		Prepared  statementJSON        `json:"prepared"`
+		Prepared  *statementJSON       `json:"prepared,omitzero"`
 		Confirmed statementJSON        `json:"confirmed"`
 	}
 	verdictJSON struct {
@@ -87,9 +88,10 @@ type (
 		State    string `json:"state"`
 		Sequence uint64 `json:"sequence"`
 		Time     string `json:"time"`
-		// Finality stands for the committee's ledger, Record for every other one.
+		// Finality stands for the committee's ledger, Record for every other one, Lane for a channel.
 		Finality *finalityJSON `json:"finality,omitzero"`
 		Record   *recordJSON   `json:"operators_record,omitzero"`
+		Lane     *lockJSON     `json:"lane,omitzero"`
 		Evidence hexBytes      `json:"evidence"`
 	}
 	finalityJSON struct {
@@ -111,6 +113,15 @@ type (
 		Block     cypherlink.Hash `json:"block"`
 		Signers   []int           `json:"signers"`
 		Signature hexBytes        `json:"signature"`
+	}
+	lockJSON struct {
+		Bank       cypherlink.ParticipantID `json:"bank"`
+		Channel    channels.ID              `json:"channel"`
+		Lane       string                   `json:"lane"`
+		Generation uint32                   `json:"generation"`
+		Sequence   uint32                   `json:"sequence"`
+		Operation  string                   `json:"operation"`
+		Signature  hexBytes                 `json:"signature"`
 	}
 	recordJSON struct {
 		Operator  cypherlink.ParticipantID `json:"operator"`
@@ -193,11 +204,15 @@ func (p *Proof) legJSON(g *chain.Genesis, i int) (*legJSON, error) {
 		Debit: leg.Debit, Credit: leg.Credit, Expiry: second(leg.Expiry),
 		Condition: p.Terms.Terms.Condition, Custody: p.custody(i), Verdicts: verdictsOf(from.Verdicts),
 	}
-	var err error
-	if j.Prepared, err = statementOf(g, &from.Prepared); err != nil {
-		return nil, err
+	if !ledger.InChannel(&leg) {
+		prepared, err := statementOf(g, &leg, &from.Prepared)
+		if err != nil {
+			return nil, err
+		}
+		j.Prepared = &prepared
 	}
-	j.Confirmed, err = statementOf(g, &from.Confirmed)
+	var err error
+	j.Confirmed, err = statementOf(g, &leg, &from.Confirmed)
 	return j, err
 }
 
@@ -227,8 +242,8 @@ func outcomeName(o validator.Outcome) string {
 }
 
 // statementOf shows a receipt by its evidence alone.
-func statementOf(g *chain.Genesis, s *Statement) (statementJSON, error) {
-	read, err := readEvidence(g, s.Receipt.Ledger, s.Receipt.Evidence)
+func statementOf(g *chain.Genesis, leg *terms.Leg, s *Statement) (statementJSON, error) {
+	read, err := evidenceOf(g, leg, s.Receipt.Evidence)
 	if err != nil {
 		return statementJSON{}, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
@@ -244,8 +259,33 @@ func statementOf(g *chain.Genesis, s *Statement) (statementJSON, error) {
 		j.Record = r
 		return j, nil
 	}
+	if read.Lane != nil {
+		j.Evidence, j.Lane = s.Receipt.Evidence, wordOf(read.Lane)
+		return j, nil
+	}
 	j.Finality = finalityOf(read.Chain)
 	return j, nil
+}
+
+// wordOf shows a bank's word about a lock, and which operation in which update proves it, if any does.
+func wordOf(r *LaneReceipt) *lockJSON {
+	j := &lockJSON{Bank: r.Bank, Signature: r.Signature[:]}
+	if r.Proof == nil {
+		return j
+	}
+	u := r.Proof.Last()
+	j.Channel, j.Lane, j.Generation, j.Sequence = u.Channel, u.Lane.String(), u.Gen, u.Seq
+	switch r.Proof.Operation.(type) {
+	case channels.Lock:
+		j.Operation = "lock"
+	case channels.Settle:
+		j.Operation = "settle"
+	case channels.Unlock:
+		j.Operation = "unlock"
+	case channels.Pay:
+		j.Operation = "pay"
+	}
+	return j
 }
 
 // finalityOf shows how evidence of an event proves it final.

@@ -180,7 +180,7 @@ func (s *scene) drafted() *terms.Terms {
 	s.tb.Helper()
 	e := s.instruct()
 	e = s.tell(GotSetup{s.setup(only[AskSetup](s.tb, e))})
-	e = s.tell(GotQuote{s.issued(only[AskQuote](s.tb, e))})
+	e = s.tell(GotQuote{Quote: s.issued(only[AskQuote](s.tb, e))})
 	return only[Agree](s.tb, e).Terms
 }
 

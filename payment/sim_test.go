@@ -225,7 +225,7 @@ func (s *sim) do(t Task) []Input {
 			return nil // one quote is enough; others are lost
 		}
 		s.ask("connector", o.Step, Issue{q})
-		return []Input{GotQuote{q}}
+		return []Input{GotQuote{Quote: q}}
 	case Agree:
 		in := Propose{From: s.a.id(), Terms: t.Terms}
 		if !s.ask("payee", s.in.Step, in) {

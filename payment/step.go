@@ -24,8 +24,12 @@ type (
 	Instruct Instructed
 	// GotSetup answers AskSetup.
 	GotSetup struct{ Answer *SetupAnswer }
-	// GotQuote answers AskQuote.
-	GotQuote struct{ Quote *connector.SignedQuote }
+	// GotQuote answers AskQuote. Lane is what the connector was told that the bank can pay in their
+	// channel.
+	GotQuote struct {
+		Quote *connector.SignedQuote
+		Lane  cypherlink.Amount
+	}
 	// GotProof answers Agree, with the channel for a payment that goes over one.
 	GotProof Agreed
 	// GotVerdicts answers Judge and Certify. Verdicts on the leg on which a bank is paid go to
@@ -88,10 +92,12 @@ type (
 		Address  ilp.Address
 		Salt     kyc.Salt
 	}
-	// Propose is terms that the payer's Connect wants signed. It goes to an Offer too.
+	// Propose is terms that the payer's Connect wants signed. It goes to an Offer too. Channel tells whether
+	// the asked institution has an open channel for the destination leg with who is at its other end.
 	Propose struct {
-		From  cypherlink.ParticipantID
-		Terms *terms.Terms
+		From    cypherlink.ParticipantID
+		Terms   *terms.Terms
+		Channel bool
 	}
 	// Present is a verified proof of the terms. It goes to an Offer too.
 	Present struct {
@@ -214,11 +220,11 @@ type (
 		From   cypherlink.ParticipantID
 		Money  Money
 	}
-	// LookUp asks a ledger for the latest receipt of a custody.
+	// LookUp asks for the latest receipt of a custody where its leg moves: the one with that index.
 	LookUp struct {
-		Ledger  cypherlink.LedgerID
 		Custody ledger.CustodyID
 		Leg     uint8
+		Fields  terms.Leg
 	}
 )
 

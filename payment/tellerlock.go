@@ -124,7 +124,9 @@ func (t *teller) makeLock(n *turn, o *lockOrder) {
 	if err != nil {
 		delete(t.locks.asked, lock.ID)
 		n.reply(o.reply, err)
+		return
 	}
+	n.replies = append(n.replies, func() { t.tellers.locked(lock.ID) })
 }
 
 // dropLock answers for a lock whose update was not signed: the Validators have refused it, or it fell with

@@ -58,7 +58,9 @@ type Tellers struct {
 	tellers map[channels.ID]*teller
 	apart   map[channels.ID]*Channel // those without a teller: wanted, or over
 	opening map[channels.ID]bool     // those that are being opened
-	fatal   chan error
+	// earmarks are what is promised of the money in channels, by quote or lock.
+	earmarks map[cypherlink.Hash]earmark
+	fatal    chan error
 
 	// session is this start's number, by its time: a store that was restored would count again from
 	// an older one. actions counts on from it what is signed for the chain.
@@ -105,7 +107,8 @@ func newTellers(o TellersOptions) *Tellers {
 	s := &Tellers{
 		TellersOptions: o, started: make(chan struct{}), fatal: make(chan error, 1),
 		tellers: map[channels.ID]*teller{}, apart: map[channels.ID]*Channel{},
-		opening: map[channels.ID]bool{}, session: uint64(time.Now().UnixNano()),
+		opening: map[channels.ID]bool{}, earmarks: map[cypherlink.Hash]earmark{},
+		session: uint64(time.Now().UnixNano()),
 	}
 	s.locks = newLocks(s)
 	s.actions.Store(s.session)

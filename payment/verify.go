@@ -8,6 +8,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/follow"
+	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/ilp"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -120,6 +121,9 @@ func (p *Proof) verifyQuote(f *Findings) error {
 
 func (p *Proof) verifyLeg(k *evidenceKeys, i int, f *Findings) error {
 	leg, t := &p.Legs[i], p.Terms.Terms
+	if ledger.InChannel(&t.Legs[i]) {
+		return p.verifyLock(k, i, f)
+	}
 	prepared, confirmed := &leg.Prepared.Receipt, &leg.Confirmed.Receipt
 	for _, want := range []struct {
 		receipt *ledger.Receipt
@@ -164,6 +168,39 @@ func (p *Proof) verifyLeg(k *evidenceKeys, i int, f *Findings) error {
 	return nil
 }
 
+// verifyLock checks a leg in a channel: its lock stands in a lane that both banks and the Validators have
+// signed, and was settled there with the preimage; or, where the lane does not say the last, the bank's word is
+// that the preimage was on the chain in time.
+func (p *Proof) verifyLock(k *evidenceKeys, i int, f *Findings) error {
+	r, leg := &p.Legs[i].Confirmed.Receipt, &p.Terms.Terms.Legs[i]
+	if c := &r.Custody; c.State != ledger.Confirmed || c.ID != p.custody(i) || c.Subject != p.subject(i) {
+		return fmt.Errorf("a custody that is not the terms', %s: %w", c.State, ErrReceipt)
+	}
+	drawn := p.Terms.Terms.Legs[terms.Source].Expiry - p.Quote.Quote.SourceHold
+	if err := p.verifyVerdicts(k.genesis, i, drawn*1000, f); err != nil {
+		return err
+	}
+	found, err := k.lanes(r.TimeMS).Verify(p.Legs[i].Confirmed.Lane.Encode())
+	if err != nil {
+		return err
+	}
+	what := Money{leg.Asset, leg.Amount}
+	from, to := nameOf(k.genesis, leg.Debit.Owner), nameOf(k.genesis, leg.Credit.Owner)
+	switch found.Proved.(type) {
+	case channels.Settle:
+		f.prove("Channel of %s and %s: both and the Validators signed that the lock of custody %s of %s is settled "+
+			"with the preimage.", from, to, p.custody(i), what)
+	case channels.Lock:
+		f.prove("Channel of %s and %s: both and the Validators signed the lock of custody %s of %s.",
+			from, to, p.custody(i), what)
+		f.state("%s says that custody %s of %s was confirmed in its channel, at %s: its preimage was on the chain "+
+			"in time.", nameOf(k.genesis, found.Bank), p.custody(i), what, instant(r.TimeMS))
+	default:
+		return fmt.Errorf("no certificate of the lane shows the lock: %w", ErrReceipt)
+	}
+	return nil
+}
+
 func committeeOf(g *chain.Genesis, s *follow.Statement) string {
 	names := make([]string, len(s.Signers))
 	for i, id := range s.Signers {
@@ -204,7 +241,7 @@ func checkVerdicts(
 func (p *Proof) verifyPackets() error {
 	var packets [2]*ilp.Prepare
 	for i := range p.Legs {
-		packet, err := ilp.DecodePrepare(p.Legs[i].Prepared.Receipt.Custody.Packet)
+		packet, err := ilp.DecodePrepare(p.Legs[i].Confirmed.Receipt.Custody.Packet)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrReceipt, err)
 		}

@@ -81,8 +81,7 @@ func LockOf(network cypherlink.NetworkID, s *validator.Subject) (lock channels.L
 		ID:     channels.LockID(ledger.NewCustodyID(network, s.Terms, s.Leg)),
 		Amount: leg.Amount, Condition: s.Condition, Expiry: leg.Expiry,
 	}
-	return lock, s.Condition != (cypherlink.Condition{}) &&
-		leg.Debit.Number == ledger.ChannelNumber && leg.Credit.Number == ledger.ChannelNumber
+	return lock, s.Condition != (cypherlink.Condition{}) && ledger.InChannel(leg)
 }
 
 // approved reports a warrant without the verdicts that the asset asks for by this registry, at a

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
 )
@@ -14,10 +13,10 @@ import (
 // witnessLag bounds the events that a start reads again.
 const witnessLag = 256
 
-// follow reads a ledger's events and gives those of open outgoing payments to them. Its
+// follow reads a venue's events and gives those of open outgoing payments to them. Its
 // cursor is stored behind what the payments have stored.
-func (c *Connect) follow(ctx context.Context, id cypherlink.LedgerID, l ledger.Ledger) error {
-	w := &witness{connect: c, topic: "witness/" + string(id)}
+func (c *Connect) follow(ctx context.Context, feed string, l ledger.Ledger) error {
+	w := &witness{connect: c, topic: "witness/" + feed}
 	if err := w.load(ctx); err != nil {
 		return err
 	}
@@ -25,7 +24,7 @@ func (c *Connect) follow(ctx context.Context, id cypherlink.LedgerID, l ledger.L
 		for event, err := range l.Events(ctx, w.at) {
 			if err != nil {
 				if ctx.Err() == nil {
-					c.Log.WarnContext(ctx, "a ledger's events break off", slog.String("ledger", string(id)),
+					c.Log.WarnContext(ctx, "events break off", slog.String("feed", feed),
 						slog.String("cause", err.Error()))
 				}
 				break

@@ -216,7 +216,7 @@ func (w *world) newBank(of *player) *Connect {
 	s := w.open(of)
 	c, err := NewConnect(Options{
 		Bank: w.bank(of), Store: s, Identity: signer{of}, Cosigner: of.key, Peers: wireTo{w, of.id()},
-		Ledgers:   map[cypherlink.LedgerID]ledger.Ledger{"de": w.de, "cypherium": w.cypherium},
+		Venues:    connector.Venues{Ledgers: map[cypherlink.LedgerID]ledger.Ledger{"de": w.de, "cypherium": w.cypherium}},
 		Customers: w.books, Random: rand.Reader, Log: quiet(),
 		Changed: func(p *Payment) {
 			w.mu.Lock()
@@ -236,8 +236,8 @@ func (w *world) startClearing() *Clearing {
 	s := w.open(w.clearing)
 	c, err := NewClearing(ClearingOptions{
 		Dealer: w.dealer(), Store: s, Identity: signer{w.clearing}, Cosigner: w.clearing.key,
-		Ledgers: map[cypherlink.LedgerID]ledger.Ledger{"de": w.de, "cypherium": w.cypherium},
-		Prices:  prices{w.network}, Random: rand.Reader, Log: quiet(),
+		Venues: connector.Venues{Ledgers: map[cypherlink.LedgerID]ledger.Ledger{"de": w.de, "cypherium": w.cypherium}},
+		Prices: prices{w.network}, Random: rand.Reader, Log: quiet(),
 	})
 	if err != nil {
 		w.tb.Fatal(err)

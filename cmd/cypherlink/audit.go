@@ -16,7 +16,6 @@ import (
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/hold"
-	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment/books"
 )
@@ -122,7 +121,12 @@ func newAudit(dir string) (*audit, error) {
 	}
 	a := &audit{
 		dir: dir, ledger: map[cypherlink.LedgerID]*accounts{},
-		lanes: laneBook{map[cypherlink.Hash]*channels.Entry{}, map[string][]books.Balance{}},
+		lanes: laneBook{
+			map[cypherlink.Hash]*channels.Entry{},
+			map[cypherlink.Hash]bool{},
+			map[ledger.CustodyID]ledger.Custody{},
+			map[string][]books.Balance{},
+		},
 	}
 	if a.genesis, err = chain.ParseGenesis(raw); err != nil {
 		return nil, err
@@ -178,8 +182,7 @@ func (a *audit) read(ctx context.Context) {
 	err := a.config(folderClearing, &c)
 	if err == nil {
 		copies = a.openFollower(copies, folderClearing, &c.institutionConfig)
-		none := func(context.Context, *store.Store, string) error { return nil }
-		err = a.readInstitution(ctx, folderClearing, &c.institutionConfig, none)
+		err = a.readInstitution(ctx, folderClearing, &c.institutionConfig, a.readLaneLogs)
 	}
 	if err != nil {
 		a.differs(folderClearing, "%v", err)
@@ -213,6 +216,7 @@ func (a *audit) compare() {
 	}
 	a.compareBackings()
 	a.compareCarried()
+	a.readLocks()
 	a.comparePayments()
 	a.compareLanes()
 }

@@ -13,6 +13,8 @@ import (
 type channelBooks struct {
 	open  map[channels.ID]*channels.Channel
 	moves []channelMove
+	// revealed is when each preimage was first on the chain, in seconds since 1970, by its condition.
+	revealed map[cypherlink.Condition]int64
 }
 
 type channelMove struct {
@@ -34,8 +36,8 @@ func (b *channelBooks) total(asset cypherlink.Asset) (sum int64) {
 // readChannels reads the channels as the feed tells them, and holds the state against that. What a
 // change moves follows from the change alone, by the audit's own arithmetic.
 func (r *replica) readChannels(events []*state.Event) (channelBooks, error) {
-	books := channelBooks{open: map[channels.ID]*channels.Channel{}}
 	revealed := map[cypherlink.Condition]int64{}
+	books := channelBooks{open: map[channels.ID]*channels.Channel{}, revealed: revealed}
 	for _, e := range events {
 		switch f := e.Fact.(type) {
 		case state.RevealFact:

@@ -9,6 +9,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/store"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 	"github.com/cypherlink/cypherlink/payment/books"
 	"github.com/cypherlink/cypherlink/terms"
@@ -21,6 +22,10 @@ const channelRole = "channel"
 type laneBook struct {
 	// updates are those that a bank has written or countersigned, with what they do.
 	updates map[cypherlink.Hash]*channels.Entry
+	// agreed are those of which a bank's log says that both have signed.
+	agreed map[cypherlink.Hash]bool
+	// locks are the hash locks in the lanes.
+	locks map[ledger.CustodyID]ledger.Custody
 	// trials are the balances of the banks' own books, by folder.
 	trials map[string][]books.Balance
 }
@@ -36,6 +41,11 @@ func (a *audit) readLanes(ctx context.Context, db *store.Store, folder string) e
 		return err
 	}
 	a.lanes.trials[folder] = trial
+	return a.readLaneLogs(ctx, db, folder)
+}
+
+// readLaneLogs reads an institution's logs of its channels.
+func (a *audit) readLaneLogs(ctx context.Context, db *store.Store, folder string) error {
 	return db.View(ctx, func(r *store.Reader) error {
 		streams, err := readNames(r, "DISTINCT stream FROM events", channelRole+"/")
 		if err != nil {
@@ -55,6 +65,7 @@ func (a *audit) readLane(r *store.Reader, stream string) error {
 	if err != nil {
 		return err
 	}
+	var written []channels.Update
 	for i := range events {
 		if events[i].Sequence != int64(i)+1 {
 			return fmt.Errorf("event %d is missing: %w", i+1, errLog)
@@ -66,8 +77,20 @@ func (a *audit) readLane(r *store.Reader, stream string) error {
 		switch e := e.(type) {
 		case channels.Wrote:
 			a.lanes.updates[e.Entry.Update.Hash] = &e.Entry
+			written = append(written, e.Entry.Update)
 		case channels.Countersigned:
 			a.lanes.updates[e.Entry.Update.Hash] = &e.Entry
+			a.lanes.agreed[e.Entry.Update.Hash] = true
+		case channels.Certified: // the whole prefix
+			for _, u := range written {
+				if u.Seq <= e.Seq {
+					a.lanes.agreed[u.Hash] = true
+				}
+			}
+		case channels.Ended:
+			if len(written) > 0 && e.Lane == written[0].Lane {
+				written = nil
+			}
 		default:
 		}
 	}
@@ -88,47 +111,26 @@ func (p *passage) seen(by payment.Direction) {
 	p.out, p.in = p.out || by == payment.Out, p.in || by == payment.In
 }
 
-// anchoredPayments follows every lane from the head that the chain has back to its beginning, by what the
-// banks' logs say of its updates.
+// anchoredPayments are those in the lanes' updates up to the heads that the chain has. Locks are not payments
+// of customers.
 func (a *audit) anchoredPayments() map[cypherlink.Hash]*passage {
 	found := map[cypherlink.Hash]*passage{}
-	for id, c := range a.ledger[a.genesis.Chain()].channels.open {
-		for i := range c.Lanes {
-			lane, paid := channels.Side(i), cypherlink.Amount(0)
-			for at := c.Lanes[i].Head.Hash; at != cypherlink.Hash(id); {
-				e := a.lanes.updates[at]
-				if e == nil {
-					a.differs("channel "+id.String(), "lane %s: update %s is anchored, and in no bank's log", lane, at)
-					paid = c.Lanes[i].Head.Paid
-					break
+	for _, l := range a.followed() {
+		a.compareSums(&l)
+		for _, e := range l.anchored {
+			for _, op := range e.Operations {
+				pay, ok := op.(channels.Pay)
+				if !ok {
+					continue
 				}
-				for _, op := range e.Operations {
-					paid += a.passes(found, c, lane, op)
+				if found[pay.Terms] == nil {
+					found[pay.Terms] = &passage{channel: l.channel, lane: l.side, pay: pay}
 				}
-				at = e.Update.Prev
-			}
-			if paid != c.Lanes[i].Head.Paid {
-				a.differs("channel "+id.String(), "lane %s: %s are paid by the chain, its payments are %s", lane,
-					c.Lanes[i].Head.Paid.Format(c.Asset.Scale), paid.Format(c.Asset.Scale))
+				found[pay.Terms].times++
 			}
 		}
 	}
 	return found
-}
-
-// passes notes what an anchored operation pays. Locks are not payments of customers.
-func (a *audit) passes(
-	found map[cypherlink.Hash]*passage, c *channels.Channel, lane channels.Side, op channels.Operation,
-) cypherlink.Amount {
-	pay, ok := op.(channels.Pay)
-	if !ok {
-		return 0
-	}
-	if found[pay.Terms] == nil {
-		found[pay.Terms] = &passage{channel: c, lane: lane, pay: pay}
-	}
-	found[pay.Terms].times++
-	return pay.Amount
 }
 
 // compareLanes holds every payment over a channel, and both banks' own books, against the chain.

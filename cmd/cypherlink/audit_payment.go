@@ -44,7 +44,9 @@ func (a *audit) comparePayments() {
 			books := a.ledger[leg.Asset.Ledger]
 			id := ledger.NewCustodyID(a.genesis.Network(), d.terms.Hash(), uint8(i))
 			known[id] = true
-			d.custody[i] = books.custodies[id]
+			if d.custody[i] = books.custodies[id]; ledger.InChannel(&leg) {
+				d.custody[i] = a.lanes.lockFor(a.genesis.Network(), d.terms, uint8(i))
+			}
 			end := time.Unix(leg.Expiry, 0)
 			d.expired[i] = books.timeMS >= end.UnixMilli()
 			d.late[i] = books.timeMS >= end.Add(a.patience).UnixMilli()
@@ -59,6 +61,7 @@ func (a *audit) comparePayments() {
 	for _, l := range a.genesis.File().Ledgers {
 		a.unknownCustodies(a.ledger[l.ID], known)
 	}
+	a.unknownLocks(known)
 }
 
 // deals joins the logs of all parties by their terms, in the order of UETRs.

@@ -74,12 +74,16 @@ func resumed(t *testing.T, dir string, through func(folder string) lens) *stage 
 // paid submits an instruction to Bank A and waits until the payment stands as is wanted.
 func paid(t *testing.T, s *stage, body string, stands ...payment.Status) cypherlink.UETR {
 	t.Helper()
+	return paidBy(t, s, bankA(t, s), body, stands...)
+}
+
+// paidBy is paid by any bank.
+func paidBy(
+	t *testing.T, s *stage, bank *connectProcess, body string, stands ...payment.Status,
+) cypherlink.UETR {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	bank, ok := s.plays[folderA].process.(*connectProcess)
-	if !ok {
-		t.Fatal("Bank A does not run")
-	}
 	sum := sha256.Sum256([]byte(body))
 	key := hex.EncodeToString(sum[:])
 	a, err := bank.connect.Submit(ctx, []byte(body), payment.JSON, key)

@@ -178,7 +178,7 @@ func (t *traffic) open(ctx context.Context) error {
 	for i, pair := range t.pairs {
 		group.Go(func() error {
 			a, b := t.banks[pair[0]], t.banks[pair[1]]
-			id, err := a.open(ctx, b)
+			id, err := a.open(ctx, b, labelClaim)
 			if err != nil {
 				return err
 			}

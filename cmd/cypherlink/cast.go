@@ -122,11 +122,12 @@ const (
 	idleMS          = 1000
 	maxBaseMS       = 500
 	minExpiryS      = 8
-	sourceHold      = 32 * time.Second
+	sourceHold      = 33 * time.Second
 	destinationHold = 20 * time.Second
 )
 
-// localMargins are those of the local network: the holds leave the relay twelve seconds.
+// localMargins are those of the local network: the holds leave the relay thirteen seconds, and
+// whoever is paid in a channel confirms before its margins (localChannels).
 func localMargins() marginConfig {
 	quick := timingConfig{
 		Inclusion: jsonDuration(2 * time.Second), Answer: jsonDuration(time.Second),
@@ -135,9 +136,9 @@ func localMargins() marginConfig {
 	return marginConfig{
 		Resend: jsonDuration(time.Second), SourceHold: jsonDuration(sourceHold),
 		DestinationHold: jsonDuration(destinationHold), MaxHold: jsonDuration(time.Minute),
-		RelayWindow:   jsonDuration(12 * time.Second),
+		RelayWindow:   jsonDuration(13 * time.Second),
 		AcceptWindow:  jsonDuration(10500 * time.Millisecond),
-		ConfirmWindow: jsonDuration(2500 * time.Millisecond),
+		ConfirmWindow: jsonDuration(5 * time.Second),
 		Restart:       jsonDuration(5 * time.Second),
 		Measured: map[cypherlink.LedgerID]timingConfig{
 			ledgerDE: quick, ledgerCypherium: quick,

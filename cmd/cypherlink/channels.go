@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/connector"
+	"github.com/cypherlink/cypherlink/ledger-adapters/laneledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -80,6 +83,45 @@ func (c *channelsConfig) open(i *institution, peers payment.Peers, restored bool
 	return payment.NewTellers(o)
 }
 
+// late is how long before a lock's expiry no preimage is released in a channel any more (H1); zero without
+// channels.
+func (c *channelsConfig) late() time.Duration {
+	if len(c.Assets) == 0 {
+		return 0
+	}
+	return time.Duration(c.Lag + c.Inclusion)
+}
+
+// venues are where the institution's legs move; answers adds to its talk what is said of locks in its
+// channels, if it has any.
+func (i *institution) venues(
+	tellers *payment.Tellers, through lens,
+) (v connector.Venues, answers func(answer) answer, err error) {
+	v.Ledgers = i.ledgers
+	answers = func(a answer) answer { return a }
+	if tellers == nil {
+		return v, answers, nil
+	}
+	lanes, err := laneledger.New(laneledger.Options{
+		Genesis: i.keys.genesis, Locks: tellers.Locks(), Identity: i.identity(), Resend: tellers.Lanes.Resend,
+	})
+	if err != nil {
+		return v, nil, err
+	}
+	v.Lanes = through.ledger(lanes)
+	return v, func(rest answer) answer {
+		return func(ctx context.Context, from cypherlink.ParticipantID, kind uint8, body []byte) ([]byte, error) {
+			switch kind {
+			case payment.KindLock:
+				return nil, lanes.Take(ctx, from, body)
+			case payment.KindCustody:
+				return lanes.Show(ctx, body)
+			}
+			return rest(ctx, from, kind, body)
+		}
+	}, nil
+}
+
 // assets are those in which there are channels.
 func (c *channelsConfig) assets(g *chain.Genesis) ([]cypherlink.Asset, error) {
 	var all []cypherlink.Asset
@@ -113,17 +155,21 @@ func (c *channelsConfig) lanes(g *chain.Genesis) (payment.Lanes, error) {
 	return l, nil
 }
 
-// localChannels are the channels of a bank with so many others on the local network, whose blocks follow
-// within a second. Everybody who follows the chain verifies each anchor, so the more channels there are, the
-// less often a bank anchors in each; and where there are several it does so by certificates, which cost less.
-func localChannels(others int) channelsConfig {
-	claim := assetClaim()
-	return channelsConfig{
-		Assets: []assetName{{claim.Ledger, claim.Code}}, Hold: jsonDuration(20 * time.Second),
+// localChannels are the channels in those assets of an institution with so many others on the local network,
+// whose blocks follow within a second. Everybody who follows the chain verifies each anchor, so the more
+// channels there are, the less often a bank anchors in each; and where there are several it does so by
+// certificates, which cost less.
+func localChannels(others int, assets ...cypherlink.Asset) channelsConfig {
+	c := channelsConfig{
+		Hold:   jsonDuration(20 * time.Second),
 		Window: jsonDuration(8 * time.Second), Blocks: 5, Lag: jsonDuration(3 * time.Second),
 		Inclusion: jsonDuration(2 * time.Second), Joint: jsonDuration(3 * time.Second),
 		Certify: jsonDuration(2 * time.Second), Resend: jsonDuration(500 * time.Millisecond),
 		Anchor:       jsonDuration(max(200*time.Millisecond, time.Duration(others)*50*time.Millisecond)),
 		JointAnchors: others == 1,
 	}
+	for _, a := range assets {
+		c.Assets = append(c.Assets, assetName{a.Ledger, a.Code})
+	}
+	return c
 }

@@ -132,8 +132,11 @@ func (d *jsonDuration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// margins checks every relation for the two ledgers and gives the margins.
-func (c marginConfig) margins(g *chain.Genesis, source, destination cypherlink.LedgerID) (connector.Margins, error) {
+// margins checks every relation for the two ledgers and gives the margins. Where legs on the chain may move in
+// channels, so long before the expiry of a lock it is too late to be paid: for a payee, and for a relay's source.
+func (c marginConfig) margins(
+	g *chain.Genesis, source, destination cypherlink.LedgerID, late time.Duration,
+) (connector.Margins, error) {
 	m := connector.Margins{
 		Resend: time.Duration(c.Resend), SourceHold: time.Duration(c.SourceHold),
 		DestinationHold: time.Duration(c.DestinationHold), MaxHold: time.Duration(c.MaxHold),
@@ -147,6 +150,13 @@ func (c marginConfig) margins(g *chain.Genesis, source, destination cypherlink.L
 	d, err := c.timing(g, destination)
 	if err != nil {
 		return m, err
+	}
+	if source == g.Chain() {
+		s.Inclusion = max(s.Inclusion, late)
+	}
+	if destination == g.Chain() && m.ConfirmWindow < late {
+		return m, fmt.Errorf("confirm window is %s, at least %s in channels: %w",
+			m.ConfirmWindow, late, connector.ErrMargin)
 	}
 	return m, m.Valid(s, d)
 }

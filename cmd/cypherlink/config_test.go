@@ -3,6 +3,11 @@ package main
 import (
 	"errors"
 	"testing"
+	"time"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/connector"
 )
 
 func TestABrokerInTheClearIsOnLoopback(t *testing.T) {
@@ -25,5 +30,55 @@ func TestABrokerInTheClearIsOnLoopback(t *testing.T) {
 				t.Errorf("%v, %v", tls, err)
 			}
 		})
+	}
+}
+
+// Where legs may move in channels the margins cover that nothing is released late in a lock's life.
+func TestMarginsInChannels(t *testing.T) {
+	dir := t.TempDir()
+	file, _, err := draw(dir, ruleSets{cypherlink.Hash{1}, cypherlink.Hash{2}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := file.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := chain.ParseGenesis(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, without := localChannels(1, assetDCEP()), channelsConfig{}
+	for _, tt := range []struct {
+		name                string
+		edit                func(m *marginConfig)
+		source, destination cypherlink.LedgerID
+		channels, chain     bool // whether they hold in channels, and on the chain alone
+	}{
+		{"as they are", func(*marginConfig) {}, ledgerDE, ledgerCypherium, true, true},
+		{"as they are, from a channel", func(*marginConfig) {}, ledgerCypherium, ledgerDE, true, true},
+		{
+			"a payee that confirms late", func(m *marginConfig) { m.ConfirmWindow -= jsonDuration(time.Second) },
+			ledgerDE, ledgerCypherium, false, true,
+		},
+		{
+			"a relay that takes its source late", func(m *marginConfig) { m.RelayWindow -= jsonDuration(time.Second) },
+			ledgerCypherium, ledgerDE, false, true,
+		},
+		{
+			"a relay that has too little time", func(m *marginConfig) { m.RelayWindow /= 2 },
+			ledgerDE, ledgerCypherium, false, false,
+		},
+	} {
+		m := localMargins()
+		tt.edit(&m)
+		_, err := m.margins(g, tt.source, tt.destination, with.late())
+		if (err == nil) != tt.channels || err != nil && !errors.Is(err, connector.ErrMargin) {
+			t.Errorf("%s, in channels: %v", tt.name, err)
+		}
+		_, err = m.margins(g, tt.source, tt.destination, without.late())
+		if (err == nil) != tt.chain || err != nil && !errors.Is(err, connector.ErrMargin) {
+			t.Errorf("%s, on the chain: %v", tt.name, err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ilp"
 	"github.com/cypherlink/cypherlink/kyc"
+	"github.com/cypherlink/cypherlink/ledger-adapters/laneledger"
 	"github.com/cypherlink/cypherlink/payment"
 	"github.com/cypherlink/cypherlink/payment/books"
 )
@@ -112,16 +113,24 @@ func newConnect(
 	if err != nil {
 		return nil, err
 	}
+	venues, answer, err := i.venues(tellers, through)
+	if err != nil {
+		return nil, err
+	}
+	venues.Witness = &laneledger.Witness{
+		Network: bank.Genesis.Network(), Ledger: bank.Genesis.Chain(), Bank: bank.Connector, Peers: peers,
+		Roll: i.follow.Registry,
+	}
 	p := &connectProcess{institution: i, books: customers, channels: tellers != nil}
 	p.connect, err = payment.NewConnect(payment.Options{
-		Bank: bank, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
+		Bank: bank, Store: i.store, Venues: venues, Identity: i.identity(),
 		Cosigner: i.keys.cosigning, Peers: peers, Customers: customers, Random: rand.Reader, Log: log,
 		Changed: through.told, Tellers: tellers, Books: customers, Anchors: i.follow,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return p, i.serve(ctx, through.answer(p.connect.Serve))
+	return p, i.serve(ctx, through.answer(answer(p.connect.Serve)))
 }
 
 // Run works until ctx ends.
@@ -162,7 +171,7 @@ func (c *connectConfig) bank(k *keys) (*payment.Bank, error) {
 			b.Dearest[pair[1]] = price
 		}
 	}
-	if b.Margins, err = c.Margins.margins(k.genesis, funding.Asset.Ledger, k.genesis.Chain()); err != nil {
+	if b.Margins, err = c.Margins.margins(k.genesis, funding.Asset.Ledger, k.genesis.Chain(), c.Channels.late()); err != nil {
 		return nil, err
 	}
 	b.DirectHold = time.Duration(c.Channels.Hold)

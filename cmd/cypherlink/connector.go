@@ -83,7 +83,8 @@ func newConnector(
 		Valid: time.Duration(c.Valid), Slack: time.Duration(c.Slack),
 	}
 	for pair := range prices {
-		if dealer.Margins, err = c.Margins.margins(i.keys.genesis, pair[0].Ledger, pair[1].Ledger); err != nil {
+		dealer.Margins, err = c.Margins.margins(i.keys.genesis, pair[0].Ledger, pair[1].Ledger, c.Channels.late())
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -91,16 +92,20 @@ func newConnector(
 	if err != nil {
 		return nil, err
 	}
+	venues, answer, err := i.venues(tellers, through)
+	if err != nil {
+		return nil, err
+	}
 	p := &connectorProcess{institution: i, channels: tellers != nil}
 	p.clearing, err = payment.NewClearing(payment.ClearingOptions{
-		Dealer: dealer, Store: i.store, Ledgers: i.ledgers, Identity: i.identity(),
+		Dealer: dealer, Store: i.store, Venues: venues, Identity: i.identity(),
 		Cosigner: i.keys.cosigning, Prices: prices, Tellers: tellers,
 		Random: rand.Reader, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return p, i.serve(ctx, through.answer(p.clearing.Serve))
+	return p, i.serve(ctx, through.answer(answer(p.clearing.Serve)))
 }
 
 // Run works until ctx ends.

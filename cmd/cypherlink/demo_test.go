@@ -83,7 +83,7 @@ func TestDemoPlaysThirteenSteps(t *testing.T) {
 	}
 	genesis, receipt := filepath.Join(dir, genesisName), filepath.Join(dir, "receipt.json")
 	code, proved, errOut := command(t, "verify", "--genesis", genesis, receipt)
-	if code != 0 || !strings.Contains(proved, "Stated by operators") {
+	if code != 0 || !strings.Contains(proved, "Stated by banks and operators") {
 		t.Fatalf("verify: exit %d\n%s%s", code, proved, errOut)
 	}
 	refusesEveryChangedByte(t, genesis, receipt)

@@ -300,19 +300,21 @@ func (b *builder) banks() error {
 		folders = append(folders, further.folder)
 	}
 	errs := []error{
-		b.bank(folderA, "private.cl.de.cypadeff", assetDE(), customersA(), folders),
-		b.bank(folderB, "private.cl.cypherium.cypbcnbj", assetDCEP(), customersB(), folders),
+		b.bank(folderA, "private.cl.de.cypadeff", assetDE(), customersA(), folders, assetClaim()),
+		b.bank(folderB, "private.cl.cypherium.cypbcnbj", assetDCEP(), customersB(), folders,
+			assetClaim(), assetDCEP()),
 	}
 	for _, further := range b.further {
 		customers := []customerConfig{treasury()}
-		errs = append(errs, b.bank(further.folder, further.address, assetDCEP(), customers, folders))
+		errs = append(errs, b.bank(further.folder, further.address, assetDCEP(), customers, folders, assetClaim()))
 	}
 	return errors.Join(errs...)
 }
 
-// bank writes the configuration of a bank among others.
+// bank writes the configuration of a bank among others, with channels in those assets.
 func (b *builder) bank(
 	folder, address string, funding cypherlink.Asset, customers []customerConfig, banks []string,
+	inChannels ...cypherlink.Asset,
 ) error {
 	peers := []string{folderVoteDE, folderVoteDCEP, folderClearing}
 	for _, other := range banks {
@@ -335,17 +337,19 @@ func (b *builder) bank(
 	de, dcep := assetDE(), assetDCEP()
 	dearest := []priceConfig{{ // a twentieth above the clearing bank's
 		From: assetName{de.Ledger, de.Code}, To: assetName{dcep.Ledger, dcep.Code}, Num: 19, Den: 10, Fee: "1.05",
+	}, {
+		From: assetName{dcep.Ledger, dcep.Code}, To: assetName{de.Ledger, de.Code}, Num: 19, Den: 40, Fee: "2.10",
 	}}
 	return b.write(folder, connectConfig{
 		institutionConfig: common, Funding: assetName{funding.Ledger, funding.Code},
 		Connector: b.by[folderClearing].ID, Address: address, Secret: "ilp.secret",
-		Dearest: dearest, Customers: customers, Screening: []string{}, Channels: localChannels(len(banks) - 1),
+		Dearest: dearest, Customers: customers, Screening: []string{}, Channels: localChannels(len(banks)-1, inChannels...),
 		Negotiate: jsonDuration(10 * time.Second), Approve: jsonDuration(5 * time.Second),
 	})
 }
 
 func (b *builder) clearing() error {
-	common, err := b.institution(folderClearing, folderA, folderB)
+	common, err := b.institution(folderClearing, folderA, folderB, folderVoteDE, folderVoteDCEP)
 	if err != nil {
 		return err
 	}
@@ -355,7 +359,11 @@ func (b *builder) clearing() error {
 		Prices: []priceConfig{{
 			From: assetName{de.Ledger, de.Code}, To: assetName{dcep.Ledger, dcep.Code},
 			Num: 2, Den: 1, Fee: "1.00",
+		}, {
+			From: assetName{dcep.Ledger, dcep.Code}, To: assetName{de.Ledger, de.Code},
+			Num: 1, Den: 2, Fee: "2.00",
 		}},
-		Valid: jsonDuration(time.Minute), Slack: jsonDuration(2 * time.Second),
+		Channels: localChannels(1, dcep, assetClaim()),
+		Valid:    jsonDuration(time.Minute), Slack: jsonDuration(2 * time.Second),
 	})
 }

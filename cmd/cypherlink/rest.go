@@ -36,13 +36,26 @@ func restBanks(dir string, who ...actor) ([]*restBank, error) {
 	}
 	var all []*restBank
 	for _, a := range who {
-		var c connectConfig
-		if err := readConfig(filepath.Join(dir, a.folder, configName), &c); err != nil {
+		where, err := apiOf(dir, a.folder)
+		if err != nil {
 			return nil, err
 		}
-		all = append(all, &restBank{a, "https://" + c.API.Listen, client})
+		all = append(all, &restBank{a, "https://" + where, client})
 	}
 	return all, nil
+}
+
+// apiOf is where an institution's API listens.
+func apiOf(dir, folder string) (string, error) {
+	file := filepath.Join(dir, folder, configName)
+	if folder == folderClearing {
+		var c connectorConfig
+		err := readConfig(file, &c)
+		return c.API.Listen, err
+	}
+	var c connectConfig
+	err := readConfig(file, &c)
+	return c.API.Listen, err
 }
 
 // The bounds of what is done over REST.
@@ -142,7 +155,7 @@ func openChannel(ctx context.Context, a, b *restBank, tell func(format string, a
 		}
 		tell("%s has brought %s %s onto the chain as %s, over the ramp", bank.name, crossed, labelDE, labelClaim)
 	}
-	if id, err = a.open(ctx, b); err != nil {
+	if id, err = a.open(ctx, b, labelClaim); err != nil {
 		return "", err
 	}
 	c, err := a.channel(ctx, id)
@@ -169,10 +182,10 @@ const (
 	stateOpen    = "OPEN"
 )
 
-// open has a channel opened with another bank, and waits until both are in step.
-func (b *restBank) open(ctx context.Context, with *restBank) (id string, err error) {
+// open has a channel opened with another bank in an asset, and waits until both are in step.
+func (b *restBank) open(ctx context.Context, with *restBank, asset string) (id string, err error) {
 	var opening api.Opening
-	request := api.ChannelRequest{Peer: with.agent(), Asset: labelClaim}
+	request := api.ChannelRequest{Peer: with.agent(), Asset: asset}
 	if err := b.post(ctx, "/v1/channels", "local-open-"+with.folder, request, &opening); err != nil {
 		return "", err
 	}

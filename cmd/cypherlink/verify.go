@@ -15,7 +15,7 @@ type verifyCommand struct {
 	Receipt string `arg:"" help:"The receipt of a payment." type:"existingfile"`
 }
 
-// Run says what the receipt proves and, apart from it, what operators state. Exit code 1 says
+// Run says what the receipt proves and, apart from it, what banks and operators state. Exit code 1 says
 // that it does not hold.
 func (c *verifyCommand) Run(s *session) error {
 	raw, err := os.ReadFile(c.Genesis)
@@ -46,7 +46,7 @@ func printFindings(out io.Writer, f *payment.Findings) {
 		lines []string
 	}{
 		{"Proved by signatures, hashes and the committee", f.Proved},
-		{"Stated by operators of external ledgers, under their signatures", f.Stated},
+		{"Stated by banks and operators of external ledgers, under their signatures", f.Stated},
 	} {
 		if len(part.lines) == 0 {
 			continue

@@ -13,7 +13,7 @@ func TestFindingsArePrinted(t *testing.T) {
 	printFindings(&both, &payment.Findings{Proved: []string{"a", "b"}, Stated: []string{"c"}})
 	printFindings(&lane, &payment.Findings{Proved: []string{"a"}})
 	const proved = "\nProved by signatures, hashes and the committee:\n - a\n"
-	if want := proved + " - b\n\nStated by operators of external ledgers, under their signatures:\n - c\n"; both.String() != want {
+	if want := proved + " - b\n\nStated by banks and operators of external ledgers, under their signatures:\n - c\n"; both.String() != want {
 		t.Errorf("%q", both.String())
 	}
 	if lane.String() != proved {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/ledger"
-	"github.com/cypherlink/cypherlink/ledger-adapters/laneledger"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
+	"github.com/cypherlink/cypherlink/payment"
 )
 
 // both is the channel as one ledger: each command is handed in where it belongs, and is done when both
@@ -84,7 +84,7 @@ func (b both) balance(account cypherlink.Account, _ cypherlink.Asset) (cypherlin
 }
 
 func (b both) harness() ledgertest.Harness {
-	verifier := &laneledger.Verifier{
+	verifier := &payment.LaneVerifier{
 		Network: b.world.Network, Ledger: b.world.Ledger, Roll: b.chain.Registry(),
 	}
 	return ledgertest.Harness{

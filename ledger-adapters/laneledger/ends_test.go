@@ -37,8 +37,8 @@ func (s *strait) becomes(of ledgertest.Actor, id ledger.CustodyID, want ledger.S
 
 func (s *strait) until(second int64) { s.advance(time.Unix(second, 0).Sub(s.now())) }
 
-func (s *strait) verifier() *laneledger.Verifier {
-	return &laneledger.Verifier{Network: s.world.Network, Ledger: s.world.Ledger, Roll: s.chain.Registry()}
+func (s *strait) verifier() *payment.LaneVerifier {
+	return &payment.LaneVerifier{Network: s.world.Network, Ledger: s.world.Ledger, Roll: s.chain.Registry()}
 }
 
 // A payer that has gone away after the preimage is on the chain: its payee is paid all the same (H2), and
@@ -293,7 +293,7 @@ func TestEvidence(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	witness.Peers = swapped{link{s, w.Mallory.ID}, w.Bob.ID}
-	if _, err := witness.Lookup(s.Context(), w.ID(p)); !errors.Is(err, laneledger.ErrEvidence) {
+	if _, err := witness.Lookup(s.Context(), w.ID(p)); !errors.Is(err, payment.ErrLaneEvidence) {
 		t.Error(err)
 	}
 	witness.Bank = w.Bob.ID
@@ -301,7 +301,7 @@ func TestEvidence(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	witness.Peers = answering(absentAt(t, s, w.Bob))
-	if _, err := witness.Lookup(s.Context(), w.ID(p)); !errors.Is(err, laneledger.ErrEvidence) {
+	if _, err := witness.Lookup(s.Context(), w.ID(p)); !errors.Is(err, payment.ErrLaneEvidence) {
 		t.Error("it takes another custody's receipt: ", err)
 	}
 	if _, err := witness.Submit(s.Context(), w.Prepare(p)); cypherlink.ErrorCode(err) != ledger.CodeNotAllowed {
@@ -356,7 +356,7 @@ func FuzzEvidence(f *testing.F) {
 		if err == nil && !bytes.Equal(found.Receipt.Evidence, raw) {
 			t.Error("another evidence")
 		}
-		if err != nil && !errors.Is(err, laneledger.ErrEvidence) {
+		if err != nil && !errors.Is(err, payment.ErrLaneEvidence) {
 			t.Error(err)
 		}
 	})

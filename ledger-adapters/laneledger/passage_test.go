@@ -123,27 +123,27 @@ func (p *passage) openBook() (done func()) {
 // hire starts a party: its end of the channel, if it has one, and its engine.
 func (p *passage) hire(of ledgertest.Actor) {
 	p.Helper()
-	ledgers := map[cypherlink.LedgerID]ledger.Ledger{p.other.Ledger: p.book}
+	venues := connector.Venues{Ledgers: map[cypherlink.LedgerID]ledger.Ledger{p.other.Ledger: p.book}}
 	if of.ID != p.world.Mallory.ID {
 		p.start(of)
-		ledgers[p.world.Ledger] = p.end(of).ledger
+		venues.Lanes = p.end(of).ledger
 	} else {
-		ledgers[p.world.Ledger] = &laneledger.Witness{
+		venues.Witness = &laneledger.Witness{
 			Network: p.world.Network, Ledger: p.world.Ledger, Bank: p.relay.ID, Peers: link{p.strait, of.ID},
 			Roll: p.chain.Registry,
 		}
 	}
 	switch of.ID {
 	case p.payer.ID:
-		p.offices[of.ID] = engine(p, of, "payer", ledgers, func(log []connector.Event) (*connector.Payer, error) {
+		p.offices[of.ID] = engine(p, of, "payer", venues, func(log []connector.Event) (*connector.Payer, error) {
 			return connector.NewPayer(p.margins, log)
 		})
 	case p.relay.ID:
-		p.offices[of.ID] = engine(p, of, "relay", ledgers, func(log []connector.Event) (*connector.Relay, error) {
+		p.offices[of.ID] = engine(p, of, "relay", venues, func(log []connector.Event) (*connector.Relay, error) {
 			return connector.NewRelay(p.margins, log)
 		})
 	default:
-		p.offices[of.ID] = engine(p, of, "payee", ledgers, func(log []connector.Event) (*connector.Payee, error) {
+		p.offices[of.ID] = engine(p, of, "payee", venues, func(log []connector.Event) (*connector.Payee, error) {
 			return connector.NewPayee(p.margins, p.base, p.secret, log)
 		})
 	}
@@ -159,13 +159,13 @@ func (p *passage) fire(of ledgertest.Actor) {
 }
 
 func engine[M connector.Machine](
-	p *passage, of ledgertest.Actor, role string, ledgers map[cypherlink.LedgerID]ledger.Ledger,
+	p *passage, of ledgertest.Actor, role string, venues connector.Venues,
 	restore func([]connector.Event) (M, error),
 ) *office {
 	p.Helper()
 	st := p.store(role)
 	e := connector.NewEngine(connector.Options[M]{
-		Role: role, Restore: restore, Store: st, Ledgers: ledgers, Signer: player{of}, Network: p.world.Network,
+		Role: role, Restore: restore, Store: st, Venues: venues, Signer: player{of}, Network: p.world.Network,
 		Log: slog.New(slog.DiscardHandler),
 		Changed: func(terms cypherlink.Hash, m M) {
 			p.mu.Lock()

@@ -38,14 +38,14 @@ func (w *Witness) Lookup(ctx context.Context, id ledger.CustodyID) (ledger.Recei
 	if err != nil {
 		return ledger.Receipt{}, err
 	}
-	v := Verifier{Network: w.Network, Ledger: w.Ledger, Roll: w.Roll()}
+	v := payment.LaneVerifier{Network: w.Network, Ledger: w.Ledger, Roll: w.Roll()}
 	f, err := v.Verify(raw)
 	switch {
 	case err != nil:
 		return ledger.Receipt{}, err
 	case f.Bank != w.Bank || f.Receipt.Custody.ID != id:
 		return ledger.Receipt{}, fmt.Errorf("a receipt of %s by %s: %w",
-			f.Receipt.Custody.ID, f.Bank, ErrEvidence)
+			f.Receipt.Custody.ID, f.Bank, payment.ErrLaneEvidence)
 	}
 	return f.Receipt, nil
 }
