@@ -341,7 +341,8 @@ func (e *Engine[M]) submit(ctx context.Context, en *entry[M], s Submission) {
 	}
 	e.sequence++
 	command := &ledger.SignedCommand{
-		Network: e.Network, Ledger: s.Leg.Asset.Ledger, Signer: e.Signer.ID(), Sequence: e.sequence, Command: s.Command,
+		Network: e.Network, Ledger: s.Leg.Asset.Ledger, Signer: e.Signer.ID(), Sequence: e.sequence,
+		Command: s.Command,
 	}
 	en.running[t] = true
 	e.tasks.Go(func() { e.handIn(ctx, &s.Leg, command, t) })

@@ -110,7 +110,8 @@ func (e *Engine[M]) restore(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			e.cursors[feed], e.stored[feed] = ledger.Cursor(at), ledger.Cursor(at) //nolint:gosec // not negative
+			cursor := ledger.Cursor(at) //nolint:gosec // not negative
+			e.cursors[feed], e.stored[feed] = cursor, cursor
 		}
 		var streams []string
 		for row := range tx.Query(

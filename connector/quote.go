@@ -100,7 +100,8 @@ func (q *Quote) Valid() error {
 }
 
 // Covers reports why terms drawn up at now (seconds since 1970) are not what the quote
-// offers: ErrQuoteExpired or ErrQuoteDiffers. A leg is in a channel at both ends or at none. The expiries of the terms must be the quote's
+// offers: ErrQuoteExpired or ErrQuoteDiffers. A leg is in a channel at both ends or at none. The expiries
+// of the terms must be the quote's
 // holds, counted from a moment at most slack seconds from now. That the quote was not used
 // before is for the connector's store to say.
 func (q *Quote) Covers(t *terms.Terms, now, slack int64) error {

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/cypherlink/cypherlink"
@@ -42,10 +43,7 @@ func TestVenues(t *testing.T) {
 	if got := v.Of(w.Alice.ID, elsewhere); got != nil {
 		t.Error(got)
 	}
-	feeds := map[string]ledger.Ledger{}
-	for name, l := range v.Feeds() {
-		feeds[name] = l
-	}
+	feeds := maps.Collect(v.Feeds())
 	if len(feeds) != 2 || feeds[string(w.Ledger)] != onChain || feeds["/lanes"] != lanes {
 		t.Error(feeds)
 	}

@@ -189,9 +189,9 @@ func (c *Clearing) sign(
 	return &connector.SignedQuote{Quote: *q, Signature: signature}, nil
 }
 
-// choose has the legs of a quote move in the connector's channels where these have the money: the source if the
-// asker says so and the connector sees their channel too, the destination if the paid bank is known. What it
-// promises of its own is kept for the quote, as long as this may be used.
+// choose has the legs of a quote move in the connector's channels where these have the money: the source if
+// the asker says so and the connector sees their channel too, the destination if the paid bank is known. What
+// it promises of its own is kept for the quote, as long as this may be used.
 func (c *Clearing) choose(q *connector.Quote, r *QuoteRequest) {
 	if r.Lane >= q.Source.Amount && c.Tellers.channelWith(q.Asker, r.Source) != nil {
 		q.Source.Account.Number = ledger.ChannelNumber
@@ -249,7 +249,8 @@ func (c *Clearing) countersign(
 					refusals = append(refusals, refusalAt(i, refusal))
 					continue
 				}
-				c.Tellers.assign(t.Quote, channels.LockID(ledger.NewCustodyID(t.Network, t.Hash(), uint8(last))))
+				lock := ledger.NewCustodyID(t.Network, t.Hash(), terms.Destination)
+				c.Tellers.assign(t.Quote, channels.LockID(lock))
 			}
 			return nil
 		})

@@ -44,9 +44,9 @@ func TestEarmarks(t *testing.T) {
 		s.locked(channels.LockID{4})
 		spare(funds)
 		promise(6, 7)
-		time.Sleep(10*time.Second - 1)
+		time.Sleep(9 * time.Second)
 		spare(funds - 7)
-		time.Sleep(1)
+		time.Sleep(time.Second)
 		spare(funds)
 	})
 }

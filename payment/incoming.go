@@ -236,7 +236,7 @@ func (m *Incoming) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error
 		return nil, refuse(CodeTerms, "AM09", "the amount is not the announced one", nil)
 	case len(t.Legs) == 2 && ledger.InChannel(&leg) && !in.Channel:
 		return nil, refuse(CodeTerms, "AG03", "this bank has no open channel with the connector", nil)
-	case leg.Credit != m.account() && (len(t.Legs) != 2 || leg.Credit.Owner != m.bank.ID || !ledger.InChannel(&leg)):
+	case leg.Credit != m.account() && (len(t.Legs) != 2 || !m.inChannel(&leg)):
 		return nil, refuse(CodeTerms, "AC01", "the account is not the one that was given", nil)
 	case t.KYC != file.Root():
 		return nil, refuse(CodeTerms, "NARR", "the parties' data are not the disclosed ones", nil)
@@ -247,6 +247,11 @@ func (m *Incoming) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error
 		return nil, refuse(CodeTerms, "TM01", "the terms keep the payment open for too long", nil)
 	}
 	return []Fact{Promised{t}}, nil
+}
+
+// inChannel tells whether a leg pays into what this bank has in channels.
+func (m *Incoming) inChannel(leg *terms.Leg) bool {
+	return leg.Credit.Owner == m.bank.ID && ledger.InChannel(leg)
 }
 
 // present takes the proof of the terms that this bank signed.

@@ -21,7 +21,8 @@ const (
 	absentDomain wire.Domain = "cypherlink/lane-absent/v1"
 )
 
-// MaxLaneEvidence bounds the bytes of a LaneReceipt: a custody with its packet, and a lane's window of updates.
+// MaxLaneEvidence bounds the bytes of a LaneReceipt: a custody with its packet, and a lane's window of
+// updates.
 const MaxLaneEvidence = 1 << 20
 
 // LaneReceipt is a receipt of a lock in the words of the bank at whose end it was told, under its signature,
@@ -73,7 +74,8 @@ func (e *LaneReceipt) Encode() []byte {
 	return w.Bytes()
 }
 
-// DecodeLaneReceipt takes exactly the form of Encode; otherwise ErrLaneEvidence. It checks the form, not the signatures.
+// DecodeLaneReceipt takes exactly the form of Encode; otherwise ErrLaneEvidence. It checks the form, not the
+// signatures.
 func DecodeLaneReceipt(b []byte) (*LaneReceipt, error) {
 	if len(b) > MaxLaneEvidence {
 		return nil, fmt.Errorf("%d bytes, at most %d: %w", len(b), MaxLaneEvidence, ErrLaneEvidence)
@@ -115,8 +117,8 @@ type LaneFindings struct {
 	Proved channels.Operation
 }
 
-// Verify says what the evidence shows, or ErrLaneEvidence. The receipt is the word of one of the leg's two banks
-// and hangs together; with a proof, both banks and the asset's Validators have signed the operation.
+// Verify says what the evidence shows, or ErrLaneEvidence. The receipt is the word of one of the leg's two
+// banks and hangs together; with a proof, both banks and the asset's Validators have signed the operation.
 func (v *LaneVerifier) Verify(evidence []byte) (*LaneFindings, error) {
 	e, err := DecodeLaneReceipt(evidence)
 	if err != nil {

@@ -309,7 +309,8 @@ func (o *Outgoing) quoted(now time.Time, in GotQuote) ([]Fact, error) {
 		q.Destination.Amount != o.route.Amount:
 		return nil, fmt.Errorf("a quote for another amount: %w", ErrMessage)
 	case q.Source.Account.Number == ledger.ChannelNumber && q.Source.Amount > in.Lane:
-		return nil, fmt.Errorf("a quote for %d in a lane that can pay %d: %w", q.Source.Amount, in.Lane, ErrMessage)
+		return nil, fmt.Errorf("a quote for %d in a lane that can pay %d: %w",
+			q.Source.Amount, in.Lane, ErrMessage)
 	case now.Unix() >= q.ValidUntil:
 		return nil, fmt.Errorf("a quote valid until %d: %w", q.ValidUntil, connector.ErrQuoteExpired)
 	case time.Duration(q.SourceHold)*time.Second > o.bank.Margins.MaxHold:

@@ -106,7 +106,8 @@ func (c *Connect) askQuote(ctx context.Context, t AskQuote) ([]Input, error) {
 	until := time.Now().Add(time.Duration(q.SourceHold) * time.Second)
 	if q.Source.Account.Number == ledger.ChannelNumber &&
 		!c.Tellers.earmark(q.Hash(), earmark{t.To, request.Source, q.Source.Amount, until}) {
-		return nil, fmt.Errorf("another payment has the channel's money: %w", ErrNotNow) // the next quote is without
+		// the next quote is without
+		return nil, fmt.Errorf("another payment has the channel's money: %w", ErrNotNow)
 	}
 	return []Input{GotQuote{signed, request.Lane}}, nil
 }

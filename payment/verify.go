@@ -169,8 +169,8 @@ func (p *Proof) verifyLeg(k *evidenceKeys, i int, f *Findings) error {
 }
 
 // verifyLock checks a leg in a channel: its lock stands in a lane that both banks and the Validators have
-// signed, and was settled there with the preimage; or, where the lane does not say the last, the bank's word is
-// that the preimage was on the chain in time.
+// signed, and was settled there with the preimage; or, where the lane does not say the last, the bank's word
+// is that the preimage was on the chain in time.
 func (p *Proof) verifyLock(k *evidenceKeys, i int, f *Findings) error {
 	r, leg := &p.Legs[i].Confirmed.Receipt, &p.Terms.Terms.Legs[i]
 	if c := &r.Custody; c.State != ledger.Confirmed || c.ID != p.custody(i) || c.Subject != p.subject(i) {
@@ -188,13 +188,13 @@ func (p *Proof) verifyLock(k *evidenceKeys, i int, f *Findings) error {
 	from, to := nameOf(k.genesis, leg.Debit.Owner), nameOf(k.genesis, leg.Credit.Owner)
 	switch found.Proved.(type) {
 	case channels.Settle:
-		f.prove("Channel of %s and %s: both and the Validators signed that the lock of custody %s of %s is settled "+
-			"with the preimage.", from, to, p.custody(i), what)
+		f.prove("Channel of %s and %s: both and the Validators signed that the lock of custody %s of %s is "+
+			"settled with the preimage.", from, to, p.custody(i), what)
 	case channels.Lock:
 		f.prove("Channel of %s and %s: both and the Validators signed the lock of custody %s of %s.",
 			from, to, p.custody(i), what)
-		f.state("%s says that custody %s of %s was confirmed in its channel, at %s: its preimage was on the chain "+
-			"in time.", nameOf(k.genesis, found.Bank), p.custody(i), what, instant(r.TimeMS))
+		f.state("%s says that custody %s of %s was confirmed in its channel, at %s: its preimage was on the "+
+			"chain in time.", nameOf(k.genesis, found.Bank), p.custody(i), what, instant(r.TimeMS))
 	default:
 		return fmt.Errorf("no certificate of the lane shows the lock: %w", ErrReceipt)
 	}

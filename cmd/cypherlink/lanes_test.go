@@ -70,7 +70,7 @@ func comes(t *testing.T, s *stage, what string, within time.Duration, ok func(ct
 
 // laneOpened opens a channel in DC/EP between the clearing bank and Bank B, over REST as their operators would,
 // with that much of the clearing bank's in it.
-func laneOpened(t *testing.T, s *stage, dir, amount string) channels.ID {
+func laneOpened(t *testing.T, dir, amount string) channels.ID {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -167,7 +167,7 @@ func proves(t *testing.T, s *stage, bank *connectProcess, uetr cypherlink.UETR) 
 // leg from the clearing bank to Bank B, and back as its source leg. Where the lane is short the chain is used.
 func TestPaymentsWithALane(t *testing.T) {
 	s, dir := raised(t, unwatched)
-	id := laneOpened(t, s, dir, "5000.00")
+	id := laneOpened(t, dir, "5000.00")
 	has(t, s, id, 5000_00, 0)
 
 	there := paid(t, s, samplePayment, payment.StatusSettled)
@@ -265,7 +265,7 @@ func TestLocksOfLiars(t *testing.T) {
 		}
 		return l
 	})
-	id := laneOpened(t, s, dir, "5000.00")
+	id := laneOpened(t, dir, "5000.00")
 	paid(t, s, samplePayment, payment.StatusSettled)
 	has(t, s, id, 3000_00, 2000_00)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -333,7 +333,7 @@ func TestLockThatNobodyConfirms(t *testing.T) {
 		}
 		return l
 	}))
-	id := laneOpened(t, s, dir, "5000.00")
+	id := laneOpened(t, dir, "5000.00")
 	uetr := paid(t, s, samplePayment, payment.StatusReserved)
 	has(t, s, id, 3000_00, 0)
 	// the clearing bank gives the source leg back as soon as it knows
