@@ -76,7 +76,7 @@ func configuration() huma.Config {
 	c.Security = []map[string][]string{{"certificate": {}}}
 	c.Tags = []*huma.Tag{
 		{Name: "payments", Description: "At a bank: instruct payments and trace them."},
-		{Name: "channels", Description: "At a bank: its channels with other banks."},
+		{Name: "channels", Description: "At a bank or a clearing bank: its channels."},
 		{Name: "quotes", Description: "At a clearing bank: what a delivery costs."},
 		{Name: "crossings", Description: "The institution's own money, onto the chain and back."},
 		{Name: "operation", Description: "For those who run the process."},
