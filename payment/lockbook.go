@@ -191,7 +191,7 @@ func (b *lockBook) news(v *channels.View) (told []LockEvent, never []channels.Lo
 			}
 			e := LockEvent{
 				Channel: v.Channel.ID, Lane: h.lane, Lock: h.ID, State: next, TimeMS: v.Now.S * 1000,
-				Preimage: preimage, Proof: h.made,
+				Preimage: preimage, Proof: h.made, lock: h.Lock,
 			}
 			if next != ledger.Prepared && h.ended != nil {
 				e.Proof = h.ended

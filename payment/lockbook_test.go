@@ -12,6 +12,8 @@ import (
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/terms"
+	"github.com/cypherlink/cypherlink/validator"
 )
 
 const lockExpiry = 100
@@ -251,6 +253,41 @@ func FuzzLockEvent(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// A lock is the leg that was prepared, to the letter, in the lane of who pays it and in its asset, or nobody's
+// custody (attack H9).
+func TestLockIsWhatWasPrepared(t *testing.T) {
+	n := newNetwork(t, nil)
+	banks := channels.InOrder([2]cypherlink.ParticipantID{n.a.id(), n.b.id()})
+	tell := &teller{tellers: &Tellers{TellersOptions: TellersOptions{Genesis: n.genesis}}, banks: banks, asset: assetDCEP()}
+	subject := validator.Subject{
+		Terms: cypherlink.Hash{1}, Condition: cypherlink.Preimage{1}.Condition(), Fields: terms.Leg{
+			Asset: assetDCEP(), Amount: 700, Expiry: lockExpiry,
+			Debit:  cypherlink.Account{Owner: banks[channels.A], Number: ledger.ChannelNumber},
+			Credit: cypherlink.Account{Owner: banks[channels.B], Number: ledger.ChannelNumber},
+		},
+	}
+	lock, ok := LockOf(n.genesis.Network(), &subject)
+	if !ok || !tell.moves(&LockEvent{lock: lock}, &subject) {
+		t.Fatal("what was prepared is not")
+	}
+	for what, spoil := range map[string]func(e *LockEvent, of *validator.Subject){
+		"another amount":         func(e *LockEvent, _ *validator.Subject) { e.lock.Amount-- },
+		"another expiry":         func(e *LockEvent, _ *validator.Subject) { e.lock.Expiry++ },
+		"another condition":      func(e *LockEvent, _ *validator.Subject) { e.lock.Condition[0]++ },
+		"the other bank's lane":  func(e *LockEvent, _ *validator.Subject) { e.Lane = channels.B },
+		"another asset":          func(_ *LockEvent, of *validator.Subject) { of.Fields.Asset.Code = "HKD" },
+		"another bank's money":   func(_ *LockEvent, of *validator.Subject) { of.Fields.Debit.Owner = n.mallory.id() },
+		"to another bank":        func(_ *LockEvent, of *validator.Subject) { of.Fields.Credit.Owner = n.mallory.id() },
+		"accounts on the chain":  func(_ *LockEvent, of *validator.Subject) { of.Fields.Debit.Number = 0 },
+		"another leg's identity": func(e *LockEvent, _ *validator.Subject) { e.lock.ID[0]++ },
+	} {
+		e, of := LockEvent{lock: lock}, subject
+		if spoil(&e, &of); tell.moves(&e, &of) {
+			t.Errorf("%s: is taken for what was prepared", what)
+		}
+	}
 }
 
 // A proof is of one operation, and of updates of which each follows the other.

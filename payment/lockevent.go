@@ -26,6 +26,8 @@ type LockEvent struct {
 	// Proof is of the Settle or Unlock that ends the lock, otherwise of the Lock: that it is revealed in
 	// time, or not, the chain says. Nil where this bank holds no certificate.
 	Proof *LockProof
+	// lock is what stands in the lane: for whoever writes the event, not written.
+	lock channels.Lock
 }
 
 func (e *LockEvent) encode() []byte {

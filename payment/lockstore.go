@@ -32,28 +32,28 @@ func eventsAfter(r *store.Reader, after int64, most int) ([]LockEvent, error) {
 	return all, nil
 }
 
-// tellLock appends an event, if the lock's Prepare is known.
-func tellLock(tx *store.Tx, e *LockEvent) (known bool, err error) {
+// tellLock appends an event of a lock whose Prepare is known.
+func tellLock(tx *store.Tx, e *LockEvent) error {
 	of, err := tx.Load(lockStream(e.Lock), 0)
-	if err != nil || len(of) == 0 {
-		return false, err
+	if err != nil {
+		return err
 	}
 	last, err := lastEvent(&tx.Reader)
 	if err != nil {
-		return false, err
+		return err
 	}
 	before, err := eventsAfter(&tx.Reader, last-1, 1)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if len(before) > 0 {
 		e.TimeMS = max(e.TimeMS, before[0].TimeMS)
 	}
 	kind := e.State.String()
 	if err := tx.Append(locksStream, last, store.Event{Kind: kind, Body: e.encode()}); err != nil {
-		return false, err
+		return err
 	}
-	return true, tx.Append(lockStream(e.Lock), int64(len(of)),
+	return tx.Append(lockStream(e.Lock), int64(len(of)),
 		store.Event{Kind: kind, Body: encodePlace(last + 1)})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/validator"
 )
 
 // ErrNotNow means that nothing can be said of a lock, or done, at present. It may later.
@@ -182,19 +183,35 @@ func (t *teller) completeProof(e *LockEvent) error {
 	return err
 }
 
-// tellLocks writes what has become final of locks. A lock without a Prepare is nobody's custody: it is
-// left alone until one is filed.
-func tellLocks(tx *store.Tx, all []LockEvent) (strays []channels.LockID, err error) {
+// tellLocks writes what has become final of locks. A lock without a Prepare, or that is not what was
+// prepared, is nobody's custody: it is left alone until one is filed.
+func (t *teller) tellLocks(tx *store.Tx, all []LockEvent) (strays []channels.LockID, err error) {
 	for i := range all {
-		known, err := tellLock(tx, &all[i])
+		e := &all[i]
+		record, err := loadLock(&tx.Reader, e.Lock)
 		if err != nil {
 			return nil, err
 		}
-		if !known {
-			strays = append(strays, all[i].Lock)
+		prepared := record.Content()
+		if prepared != nil && !t.moves(e, &prepared.Subject) {
+			t.log.Error("a lock is not what was prepared", slog.String("lock", e.Lock.String()))
+			prepared = nil
+		}
+		if prepared == nil {
+			strays = append(strays, e.Lock)
+		} else if err := tellLock(tx, e); err != nil {
+			return nil, err
 		}
 	}
 	return strays, nil
+}
+
+// moves tells whether the lock of an event, of this channel, is the one as which the leg moves.
+func (t *teller) moves(e *LockEvent, s *validator.Subject) bool {
+	lock, ok := LockOf(t.network(), s)
+	leg := &s.Fields
+	return ok && lock == e.lock && leg.Asset == t.asset &&
+		leg.Debit.Owner == t.banks[e.Lane] && leg.Credit.Owner == t.banks[e.Lane.Other()]
 }
 
 // stray takes back that locks were told of which are nobody's custody.

@@ -248,7 +248,7 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 				return err
 			}
 		}
-		if strays, err = tellLocks(tx, n.locks); err != nil {
+		if strays, err = t.tellLocks(tx, n.locks); err != nil {
 			return err
 		}
 		reached, err = t.arrive(tx, n.arrived)
