@@ -7,6 +7,9 @@ type Standing struct {
 	Lanes [2]LaneStanding
 	// Free is what the own bank can pay now, after the reserve; negative where it is short of it.
 	Free int64
+	// Unsettled are the locks of the other lane that are this bank's by a reveal in time, and that the other
+	// bank has not settled at their expiry: a Close pays them out (H6).
+	Unsettled int
 	// Synced: both banks have compared their logs since this one started. Stopped: the other bank
 	// contradicts itself.
 	Synced, Stopped bool
@@ -33,6 +36,11 @@ func (p *Party) Standing() Standing {
 	}
 	if p.view == nil {
 		return s
+	}
+	for _, lock := range p.peer().last.locks {
+		if r, ok := p.revealed(lock.Condition); ok && r.S < lock.Expiry && lock.Expiry <= p.view.Now.S {
+			s.Unsettled++
+		}
 	}
 	end := p.own().last.Head
 	if n := len(p.drafts); n > 0 {

@@ -231,6 +231,8 @@ func (t *teller) alerts(s *channels.Standing) []string {
 	}
 	add(open && c.Total() > 0 && s.Free < c.Total()/lowShare, "this bank's side is low: %d of %d are free",
 		max(0, s.Free), c.Total())
+	add(open && s.Unsettled > 0, "%d locks are won, the other bank does not settle: a close pays them out",
+		s.Unsettled)
 	add(len(t.lost) > 0, "%d payments are paid that this bank's log, an old copy, has not: their holds stay",
 		len(t.lost))
 	add(len(t.queue) > 0, "%d payments wait for money or for the other bank", len(t.queue))

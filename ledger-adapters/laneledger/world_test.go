@@ -68,6 +68,7 @@ type strait struct {
 	lanes   payment.Lanes
 	clerk   ledgertest.Actor // a clearing bank, which every bank has
 	endorse map[cypherlink.ParticipantID]*payment.Endorser
+	log     *slog.Logger // of the ends that start
 
 	mu   sync.Mutex
 	ends map[cypherlink.ParticipantID]*end
@@ -92,6 +93,7 @@ func openStrait(tb testing.TB, w *ledgertest.World, live bool) *strait {
 	s := &strait{
 		TB: tb, world: w, dir: tb.TempDir(), clerk: ledgertest.NewActor("clearing"),
 		ends: map[cypherlink.ParticipantID]*end{}, endorse: map[cypherlink.ParticipantID]*payment.Endorser{},
+		log: slog.New(slog.DiscardHandler),
 	}
 	s.Network = chaintest.New(tb, func(f *chain.GenesisFile) {
 		f.TimeMS = time.Now().Unix() * 1000
@@ -210,14 +212,14 @@ func (s *strait) start(of ledgertest.Actor) {
 	tellers, err := payment.NewTellers(payment.TellersOptions{
 		Genesis: s.Genesis, ID: of.ID, Assets: bank.Direct, Lanes: s.lanes, Resend: bank.Patience.Resend, Store: st,
 		Chain: s.chain, Committee: s.chain, Identity: p, LaneSigner: p, JointSigner: p.cosigner(s),
-		Peers: link{s, of.ID}, Log: slog.New(slog.DiscardHandler),
+		Peers: link{s, of.ID}, Log: s.log,
 	})
 	if err != nil {
 		s.Fatal(err)
 	}
 	c, err := payment.NewConnect(payment.Options{
 		Bank: bank, Store: st, Identity: p, Cosigner: p.cosigner(s), Peers: link{s, of.ID},
-		Customers: nobody{}, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Customers: nobody{}, Random: rand.Reader, Log: s.log,
 		Tellers: tellers, Anchors: s.chain, Books: nobody{},
 	})
 	if err != nil {
