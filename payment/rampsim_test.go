@@ -311,6 +311,7 @@ func TestSimulatedRamp(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newRampWorld(t, seed)
+				w.lanes.JointAnchors = seed%2 == 1
 				defer w.close()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
