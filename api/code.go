@@ -149,7 +149,7 @@ func paymentClass(code cypherlink.Code) class {
 		return class{http.StatusUnprocessableEntity, "The quote cannot be used"}
 	case payment.CodeMessage, payment.CodeParty, payment.CodeOver, payment.CodeTerms,
 		payment.CodeVerdict, payment.CodeDeclined, payment.CodeLate, payment.CodeVoid, payment.CodeNoWay,
-		payment.CodeUnready, channels.CodeUnknownPrev: // between institutions
+		payment.CodeUnready, payment.CodeCrowded, channels.CodeUnknownPrev: // between institutions
 		return requestClass(CodeInternal)
 	}
 	return class{}

@@ -44,7 +44,7 @@ func (c *Connect) arrived(m *Incoming) {
 	if c.Changed != nil {
 		c.Changed(m.payment())
 	}
-	c.reach(m.announced.Setup.UETR, note{inputs: []Input{Tick{}}}, time.Now())
+	c.rouse(m, note{inputs: []Input{Tick{}}}, time.Now())
 }
 
 // book does what an incoming payment over a channel needs until nothing more can be done now: again is

@@ -75,7 +75,9 @@ type Connect struct {
 	byTerms   map[cypherlink.Hash]*live
 	byCustody map[ledger.CustodyID]*live
 	byUETR    map[cypherlink.UETR]*live
-	fatal     chan error
+	// announcers are the banks that have announced payments here.
+	announcers map[cypherlink.ParticipantID]*announcer
+	fatal      chan error
 }
 
 // NewConnect refuses with ErrOptions or ErrBank what cannot work.
@@ -104,8 +106,8 @@ func NewConnect(o Options) (*Connect, error) {
 		Options: o, calls: make(chan struct{}, callsAtOnce), fatal: make(chan error, 1),
 		started: make(chan struct{}), byTerms: map[cypherlink.Hash]*live{},
 		byCustody: map[ledger.CustodyID]*live{},
-		byUETR:    map[cypherlink.UETR]*live{},
-		recent:    map[cypherlink.UETR]recalled{},
+		byUETR:    map[cypherlink.UETR]*live{}, announcers: map[cypherlink.ParticipantID]*announcer{},
+		recent: map[cypherlink.UETR]recalled{},
 	}
 	o.Tellers.payments = c
 	c.payer = connector.NewEngine(connector.Options[*connector.Payer]{
@@ -221,6 +223,9 @@ func (c *Connect) start(l *live) {
 		return
 	}
 	c.byUETR[l.uetr] = l
+	if l.machine == nil {
+		c.announcer(l.announced).open++
+	}
 	c.spawn(ctx, l)
 }
 
@@ -284,6 +289,9 @@ func (c *Connect) dismiss(l *live) {
 	c.mu.Lock()
 	left := l.close()
 	delete(c.byUETR, l.uetr)
+	if l.machine == nil {
+		c.announcer(l.announced).open--
+	}
 	delete(c.byTerms, l.terms)
 	for _, id := range l.custodies {
 		delete(c.byCustody, id)
@@ -293,7 +301,7 @@ func (c *Connect) dismiss(l *live) {
 		n.end()
 	}
 	if len(left) > 0 && l.machine == nil {
-		c.reach(l.uetr, note{inputs: []Input{Tick{}}}, time.Now())
+		c.reach(l.uetr, l.announced, note{inputs: []Input{Tick{}}}, time.Now())
 	}
 }
 

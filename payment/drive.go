@@ -28,6 +28,8 @@ type live struct {
 	told bool
 	// waits is why a payment is not written into its channel yet; the channel's teller has it.
 	waits error
+	// announced is the bank that announced an incoming payment.
+	announced cypherlink.ParticipantID
 	// proof is that of an incoming payment that was taken up after a start.
 	proof *terms.Proof
 	// terms and custodies are the keys under which the payment is enlisted; under Connect.mu.

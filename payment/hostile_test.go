@@ -305,7 +305,7 @@ func TestHeardWhileDismissed(t *testing.T) {
 		}
 		l := newLive(cypherlink.UETR{1})
 		b.know(l)
-		b.reach(l.uetr, note{inputs: []Input{Tick{}}}, time.Now())
+		b.reach(l.uetr, l.announced, note{inputs: []Input{Tick{}}}, time.Now())
 		b.dismiss(l)
 		if now := of(l.uetr); now == nil || now == l {
 			t.Error("what was heard is lost")

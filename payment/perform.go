@@ -37,7 +37,7 @@ func (c *Connect) perform(ctx context.Context, l *live, t Task) []Input {
 	if err == nil {
 		return inputs
 	}
-	if refusal, ok := errors.AsType[*cypherlink.Error](err); ok {
+	if refusal, ok := errors.AsType[*cypherlink.Error](err); ok && refusal.Code != CodeCrowded {
 		return []Input{Refused{Question: t.Question(), Refusal: refusal}}
 	}
 	if ctx.Err() == nil {

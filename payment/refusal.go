@@ -57,6 +57,8 @@ const (
 	CodeNoWay cypherlink.Code = "channel_missing"
 	// CodeNoChannel: nothing is known of the channel.
 	CodeNoChannel cypherlink.Code = "channel_unknown"
+	// CodeCrowded: so many payments of the bank are open here that no more are taken now.
+	CodeCrowded cypherlink.Code = "announcements_full"
 	// CodeUnready: the payment has not come so far here yet; it is to be told again.
 	CodeUnready cypherlink.Code = "payment_unready"
 	// CodeNoReturn: the payment brings no other one back.

@@ -44,6 +44,11 @@ func (c *Connect) setup(ctx context.Context, from cypherlink.ParticipantID, body
 	if err != nil {
 		return nil, malformed(err)
 	}
+	done, refusal := c.admit(time.Now(), from, s.UETR)
+	if refusal != nil {
+		return nil, refusal
+	}
+	defer func() { done(refusal) }()
 	in := Ask{From: from, Setup: s}
 	if in.Standing, in.Holder, err = c.Customers.Standing(ctx, s.Disclosure.Creditor.Account); err != nil {
 		return nil, err
@@ -100,14 +105,15 @@ func (c *Connect) judge(
 ) ([]terms.Refusal, error) {
 	var refusals []terms.Refusal
 	var wakes []time.Time
+	taken := make([]*Incoming, len(b.Terms))
 	err := c.Store.Update(ctx, func(tx *store.Tx) error {
 		refusals, wakes = nil, make([]time.Time, len(b.Terms))
 		for i, t := range b.Terms {
-			_, e, err := c.takeUp(tx, t.UETR, Propose{From: from, Terms: t, Channel: c.paidInChannel(t)})
+			m, e, err := c.takeUp(tx, t.UETR, Propose{From: from, Terms: t, Channel: c.paidInChannel(t)})
 			if err != nil {
 				return err
 			}
-			if wakes[i] = e.WakeAt; e.Refusal != nil {
+			if taken[i], wakes[i] = m, e.WakeAt; e.Refusal != nil {
 				refusals = append(refusals, refusalAt(i, e.Refusal))
 			}
 		}
@@ -115,7 +121,7 @@ func (c *Connect) judge(
 	})
 	for i, wake := range wakes {
 		if err == nil && !wake.IsZero() {
-			c.rouse(b.Terms[i].UETR, wake)
+			c.rouse(taken[i], note{wake: &wake}, wake)
 		}
 	}
 	return refusals, err
@@ -289,7 +295,7 @@ func (c *Connect) incoming(
 	}
 	if len(e.Persist) > 0 {
 		if !m.Over() {
-			c.rouse(uetr, e.WakeAt)
+			c.rouse(m, note{wake: &e.WakeAt}, e.WakeAt)
 		}
 		if c.Changed != nil {
 			c.Changed(m.payment())
@@ -298,11 +304,13 @@ func (c *Connect) incoming(
 	return m, e.Refusal, nil
 }
 
-// rouse tells the goroutine of an incoming payment when to look at it again, or gives it one.
-func (c *Connect) rouse(uetr cypherlink.UETR, wake time.Time) { c.reach(uetr, note{wake: &wake}, wake) }
+// rouse leaves a note for an incoming payment, or gives it a goroutine that wakes at that time.
+func (c *Connect) rouse(m *Incoming, n note, wake time.Time) {
+	c.reach(m.announced.Setup.UETR, m.announced.Payer, n, wake)
+}
 
-// reach leaves a note for an incoming payment, or gives it a goroutine that wakes at that time.
-func (c *Connect) reach(uetr cypherlink.UETR, n note, wake time.Time) {
+// reach is rouse, of a payment that the bank announced.
+func (c *Connect) reach(uetr cypherlink.UETR, announced cypherlink.ParticipantID, n note, wake time.Time) {
 	c.mu.Lock()
 	l := c.byUETR[uetr]
 	if l != nil {
@@ -311,7 +319,7 @@ func (c *Connect) reach(uetr cypherlink.UETR, n note, wake time.Time) {
 	c.mu.Unlock()
 	if l == nil {
 		l = newLive(uetr)
-		l.first.WakeAt = wake
+		l.announced, l.first.WakeAt = announced, wake
 		c.start(l)
 	}
 }

@@ -126,7 +126,7 @@ func (c *Connect) restoreOne(tx *store.Tx, stream string) (*live, error) {
 			return nil, err
 		}
 		l := newLive(uetr)
-		l.first.WakeAt, l.proof = again, m.proof
+		l.announced, l.first.WakeAt, l.proof = m.announced.Payer, again, m.proof
 		return l, nil
 	}
 	m, err := NewOutgoing(c.Bank, c.Random, log)
