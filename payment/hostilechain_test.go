@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"reflect"
 	"slices"
@@ -160,5 +161,46 @@ func TestOrderEndsWithTheBank(t *testing.T) {
 			t.Errorf("told %v", err)
 		}
 		<-stopped
+	})
+}
+
+// A payment whose machine does not take what its channel says is not the one in the store: nothing of that
+// turn is written, and the bank stops with an error that names it.
+func TestMachineAgainstChannel(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		uetr := w.pays(a, 1, w.a, w.b, "10.00")
+		w.until(a, uetr, StatusCompleted)
+		log, err := a.logOf(t.Context(), uetr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reserved := slices.IndexFunc(log, func(e Event) bool { _, ok := e.Fact.(Held); return ok }) + 1
+		m, err := NewOutgoing(a.Bank, rand.Reader, log[:reserved])
+		if err != nil || !m.InChannel() {
+			t.Fatal(m.Status(), err)
+		}
+		v, err := a.Tellers.Chain.View(id, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle, err := a.Tellers.newTeller(t.Context(), &v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pay := newOutgoingLive(uetr, m, reserved).operation()
+		n, before := idle.begin(), idle.sequence
+		n.persist = append(n.persist, channels.Learned{})
+		told := InLane{ // bound, and never signed
+			Laned{Binding, id, channels.Slot{Seq: 1}, cypherlink.Hash{1}}, w.a.id(), pay.Terms,
+			Money{assetDCEP(), pay.Amount},
+		}
+		n.pay(newOutgoingLive(uetr, m, reserved), told)
+		if err := idle.end(t.Context(), n); !errors.Is(err, ErrEvent) || !strings.Contains(err.Error(), uetr.String()) {
+			t.Error(err)
+		}
+		if again, err := a.Tellers.newTeller(t.Context(), &v); err != nil || again.sequence != before {
+			t.Errorf("%d events, %d before: %v", again.sequence, before, err)
+		}
 	})
 }

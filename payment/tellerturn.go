@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -27,6 +28,8 @@ type turn struct {
 	together []channels.Joint
 	shares   map[cypherlink.Hash]cosi.Signature // the other bank's, of joint actions that were heard
 	replies  []func()
+	// failed is why the turn may not be kept.
+	failed error
 	// refused is the Validators' word that was heard in this turn, if any.
 	refused *consultation
 }
@@ -160,10 +163,15 @@ func (t *teller) dropped(n *turn, f *channels.Fact) {
 	t.queue = append(again, t.queue...)
 }
 
-// pay tells an outgoing payment's machine something.
+// pay tells an outgoing payment's machine something. It takes all that a channel says, or its log is not
+// what this process has made of it: then nothing more is written.
 func (n *turn) pay(l *live, in Input) {
 	e, err := l.machine.Step(time.Now(), in)
-	if err == nil && len(e.Persist) > 0 {
+	if err != nil {
+		n.failed = errors.Join(n.failed, fmt.Errorf("payment %s, %T: %w", l.uetr, in, err))
+		return
+	}
+	if len(e.Persist) > 0 {
 		n.payments = append(n.payments, paid{l, e.Persist})
 		l.first = Effects{Do: append(l.first.Do, e.Do...), WakeAt: e.WakeAt} // for when it has left
 	}
@@ -187,7 +195,11 @@ func (t *teller) doubt(n *turn) {
 func (t *teller) end(ctx context.Context, n *turn) error {
 	t.doubt(n)
 	t.judgeLocks(n)
-	if err := t.commit(ctx, n); err != nil {
+	err := n.failed
+	if err == nil {
+		err = t.commit(ctx, n)
+	}
+	if err != nil {
 		return fmt.Errorf("channel %s: %w", t.id, err)
 	}
 	t.say(n.send)
