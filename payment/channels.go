@@ -191,8 +191,8 @@ func (s *Tellers) enter(l *live) bool {
 // operator sees.
 func (s *Tellers) talked(from cypherlink.ParticipantID, body []byte) error {
 	err := s.toTeller(from, body)
-	if err != nil && cypherlink.ErrorCode(err) != CodeUnready {
-		s.Log.Warn("what a bank says is refused", slog.String("peer", from.String()),
+	if code := cypherlink.ErrorCode(err); err != nil && code != CodeUnready {
+		s.complaints.About(time.Now(), s.Log, from, string(code)).Warn("what a bank says is refused",
 			slog.String("cause", err.Error()))
 	}
 	return err

@@ -192,7 +192,8 @@ func TestMachineAgainstChannel(t *testing.T) {
 		n, before := idle.begin(), idle.sequence
 		n.persist = append(n.persist, channels.Learned{})
 		told := InLane{ // bound, and never signed
-			Laned{Binding, id, channels.Slot{Seq: 1}, cypherlink.Hash{1}}, w.a.id(), pay.Terms,
+			Laned{Binding, id, channels.Slot{Seq: 1}, cypherlink.Hash{1}},
+			w.a.id(), pay.Terms,
 			Money{assetDCEP(), pay.Amount},
 		}
 		n.pay(newOutgoingLive(uetr, m, reserved), told)

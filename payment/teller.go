@@ -283,7 +283,7 @@ func (t *teller) handle(n *turn, in tellerInput) {
 // hear gives the party a message. What it refuses an operator sees.
 func (t *teller) hear(n *turn, in tellerInput) {
 	if r, ok := in.message.(channels.Refusal); ok {
-		t.log.Warn("the other bank refuses an update", slog.String("rule", string(r.Rule)),
+		t.about(t.peer, "refusal").Warn("the other bank refuses an update", slog.String("by", string(r.Rule)),
 			slog.Any("slot", r.Slot), slog.String("says", r.Text))
 	}
 	if in.share != nil {
@@ -291,7 +291,7 @@ func (t *teller) hear(n *turn, in tellerInput) {
 	}
 	err := t.do(n, func(now int64) (channels.Effects, error) { return t.party.Hear(now, in.message) })
 	if err != nil {
-		t.log.Warn("a message of the other bank is refused",
+		t.about(t.peer, string(cypherlink.ErrorCode(err))).Warn("a message of the other bank is refused",
 			slog.String("message", fmt.Sprintf("%T", in.message)), slog.String("cause", err.Error()))
 	}
 }

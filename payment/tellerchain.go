@@ -290,7 +290,15 @@ func (s *Tellers) join(
 	}
 	var refusals []error
 	for i := 2; ; i++ {
-		certificate, _, err := roster.Aggregate(frame, shares)
+		certificate, blamed, err := roster.Aggregate(frame, shares)
+		for _, member := range blamed {
+			id := roster.Member(member).ID
+			s.complaints.About(time.Now(), s.Log, id, "signature").ErrorContext(ctx,
+				"a participant signs a joint action wrongly",
+				slog.String("channel", r.Joint.Channel.String()))
+			refusals = append(refusals, fmt.Errorf("share of %s: %w", id, cosi.ErrSignature))
+			delete(shares, member) // once is enough
+		}
 		if err == nil {
 			return s.Committee.HandIn(ctx, state.ChannelJoint{Joint: r.Joint, Certificate: certificate}, done)
 		}

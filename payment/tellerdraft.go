@@ -145,7 +145,10 @@ func (t *teller) endorse(ctx context.Context, d *draft) (*consultation, error) {
 		var signature [64]byte
 		copy(signature[:], a.raw)
 		if a.err == nil {
-			a.err = cosi.VerifyEd25519(v.Key, frame, signature)
+			if a.err = cosi.VerifyEd25519(v.Key, frame, signature); a.err != nil {
+				t.about(v.ID, "signature").ErrorContext(ctx, "a Validator signs an update wrongly",
+					slog.Any("slot", d.update.Slot()))
+			}
 		}
 		if a.err != nil {
 			causes = append(causes, fmt.Errorf("validator %s: %w", v.ID, a.err))

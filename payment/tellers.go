@@ -46,7 +46,8 @@ type TellersOptions struct {
 // concurrent use.
 type Tellers struct {
 	TellersOptions
-	locks *Locks
+	locks      *Locks
+	complaints Complaints
 	// payments are the bank's; nil where no payment of one leg is made or taken, as at a clearing bank.
 	payments payments
 	// started is closed once the channels are taken up.

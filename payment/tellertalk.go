@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
@@ -16,14 +17,20 @@ import (
 // talkBytes bounds the messages of one LaneTalk, in bytes, so that it fits in a call.
 const talkBytes = MaxMessage - channels.MaxMessage
 
+// about logs what another participant does against a rule.
+func (t *teller) about(peer cypherlink.ParticipantID, rule string) *slog.Logger {
+	log := t.tellers.Log.With(slog.String("channel", t.id.String()))
+	return t.tellers.complaints.About(time.Now(), log, peer, rule)
+}
+
 // say signs what the party wants said and puts it into the outbox. What does not fit is lost as on any
 // network, and the party says it again.
 func (t *teller) say(all []channels.Message) {
 	signed := make([]channels.Message, 0, len(all))
 	for _, m := range all {
 		if r, ok := m.(channels.Refusal); ok {
-			t.log.Warn("an update of the other bank is refused", slog.Any("slot", r.Slot),
-				slog.String("cause", r.Text))
+			t.about(t.peer, string(r.Rule.Code())).Warn("an update of the other bank is refused",
+				slog.Any("slot", r.Slot), slog.String("cause", r.Text))
 		}
 		m, err := t.sign(m)
 		if err != nil {
@@ -38,7 +45,8 @@ func (t *teller) say(all []channels.Message) {
 	select {
 	case t.outbound <- signed:
 	default:
-		t.log.Warn("the other bank takes nothing; messages are lost", slog.Int("messages", len(signed)))
+		t.about(t.peer, "deaf").Warn("the other bank takes nothing; messages are lost",
+			slog.Int("messages", len(signed)))
 	}
 }
 
@@ -154,7 +162,8 @@ func (t *teller) call(ctx context.Context, all []channels.Message) {
 		_, err := t.tellers.Peers.Call(call, t.peer, KindLane, talk.Encode())
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			t.log.WarnContext(ctx, "the other bank is not reached", slog.String("cause", err.Error()))
+			t.about(t.peer, "unreached").WarnContext(ctx, "the other bank is not reached",
+				slog.String("cause", err.Error()))
 			return // what follows makes no sense without it; the party says it again
 		}
 	}

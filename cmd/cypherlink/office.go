@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
@@ -60,6 +61,7 @@ func (d *directory) BIC(id cypherlink.ParticipantID) (cypherlink.BIC, bool) {
 func (d *directory) serve(
 	ctx context.Context, addr string, own peer.Identity, log *slog.Logger, a answer,
 ) (*peer.Listener, error) {
+	a = telling(log, a)
 	return peer.Listen(ctx, addr, own, log, peer.Service{
 		Protocol: talk(), MaxConns: talkConnections, MaxCalls: talkCalls,
 		Accept: func(s peer.SPKI) bool { _, ok := d.by[s]; return ok },
@@ -71,6 +73,19 @@ func (d *directory) serve(
 			return a(ctx, id, kind, body)
 		},
 	})
+}
+
+// telling is answer, but that the operator is told which peer's call is refused, and by which rule.
+func telling(log *slog.Logger, a answer) answer {
+	var complaints payment.Complaints
+	return func(ctx context.Context, from cypherlink.ParticipantID, kind uint8, body []byte) ([]byte, error) {
+		reply, err := a(ctx, from, kind, body)
+		if err != nil && ctx.Err() == nil {
+			complaints.About(time.Now(), log, from, string(cypherlink.ErrorCode(err))).WarnContext(ctx,
+				"a peer's call is refused", slog.Int("kind", int(kind)), slog.String("cause", err.Error()))
+		}
+		return reply, err
+	}
 }
 
 // told gives a peer's refusal back as what it is: a refusal that the other means. What the

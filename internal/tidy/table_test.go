@@ -56,7 +56,7 @@ func shells() []string {
 		"api/", "ledger-adapters/", "ledger/book/", "ledger/ledgertest/", "chain/member/", "chain/submit/",
 		"internal/tidy/",
 		"connector/engine.go", "connector/enginelog.go", "connector/ramp.go",
-		"payment/clearing.go", "payment/connect.go", "payment/drive.go", "payment/endorser.go", "payment/perform.go",
+		"payment/clearing.go", "payment/complaints.go", "payment/connect.go", "payment/drive.go", "payment/endorser.go", "payment/perform.go",
 		"payment/poll.go", "payment/serve.go", "payment/storage.go", "payment/submit.go",
 		"payment/table.go", "payment/witness.go", "payment/booking.go", "payment/channels.go", "payment/tellers.go", "payment/earmark.go",
 		"payment/opening.go", "payment/order.go", "payment/rebalance.go", "payment/teller.go", "payment/tellerchain.go",
