@@ -99,7 +99,8 @@ func laneOpened(t *testing.T, dir, amount string) channels.ID {
 	return id
 }
 
-// has waits until both ends of the channel say that so much is free for the clearing bank and for Bank B.
+// has waits until both ends of the channel say that so much is free for the clearing bank and for Bank B, and
+// that their lanes are in order: while a bank's follower is behind, the chain is used.
 func has(t *testing.T, s *stage, id channels.ID, ofClearing, ofB cypherlink.Amount) {
 	t.Helper()
 	c, b := clearing(t, s).clearing.Tellers, bankB(t, s).connect.Tellers
@@ -109,8 +110,12 @@ func has(t *testing.T, s *stage, id channels.ID, ofClearing, ofB cypherlink.Amou
 			return false, err
 		}
 		atB, err := b.Channel(ctx, id)
-		return err == nil && atClearing.Free == ofClearing && atB.Free == ofB, err
+		return err == nil && inOrder(atClearing) && inOrder(atB) && atClearing.Free == ofClearing && atB.Free == ofB, err
 	})
+}
+
+func inOrder(c *payment.Channel) bool {
+	return c.Synced && !c.Lanes[0].Suspended && !c.Lanes[1].Suspended
 }
 
 // standsAt waits until a bank says that a payment stands so.
