@@ -6,6 +6,7 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/ledger"
 )
 
 // Money of a channel is promised once: until it is locked, or until the promise ends.
@@ -48,5 +49,85 @@ func TestEarmarks(t *testing.T) {
 		spare(funds - 7)
 		time.Sleep(time.Second)
 		spare(funds)
+	})
+}
+
+// Nothing of a channel is promised while the other bank is not there, or the lane is suspended.
+func TestSpareOfLanesNotInOrder(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.setFault(func(c call) ([]byte, error) {
+			if c.kind == KindLane {
+				return nil, errDown
+			}
+			return c.serve()
+		})
+		w.pays(a, 1, w.a, w.b, "10.00")
+		w.eventually("its lane is suspended", func() bool {
+			ch, err := a.Tellers.Channel(t.Context(), id)
+			return err == nil && ch.Lanes[ch.Own].Suspended && ch.Free > 0
+		})
+		if got := a.Tellers.spare(w.b.id(), assetDCEP()); got != 0 {
+			t.Errorf("%d are promised of a suspended lane", got)
+		}
+		w.stop(w.a)
+		w.stop(w.b)
+		a = w.startBank(w.a)
+		w.eventually("it is back, without the other bank", func() bool {
+			ch, err := a.Tellers.Channel(t.Context(), id)
+			return err == nil && !ch.Synced && ch.Free > 0 && !ch.Lanes[ch.Own].Suspended
+		})
+		if got := a.Tellers.spare(w.b.id(), assetDCEP()); got != 0 {
+			t.Errorf("%d are promised without the other bank", got)
+		}
+	})
+}
+
+// A quote chooses channels that there are, with as much as it promises, once.
+func TestQuotesChooseChannels(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, _, b *Connect) {
+		c := w.startClearing()
+		w.openedBy(c.Tellers, b.Tellers)
+		to := func(amount cypherlink.Amount, payee *player) *QuoteRequest {
+			r := &QuoteRequest{Source: assetDE(), Destination: assetDCEP(), Amount: amount}
+			if payee != nil {
+				r.Payee = payee.id()
+			}
+			return r
+		}
+		from := func(lane cypherlink.Amount) *QuoteRequest {
+			return &QuoteRequest{Source: assetDCEP(), Destination: assetDE(), Amount: 1000_00, Lane: lane}
+		}
+		costs, err := w.price.Source(1000_00)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			name                string
+			asker               *player
+			request             *QuoteRequest
+			source, destination bool
+		}{
+			{"more than the channel has", w.a, to(funds+1, w.b), false, false},
+			{"as much as it has", w.a, to(funds-1, w.b), false, true},
+			{"more than is left of it", w.a, to(2, w.b), false, false},
+			{"what is left of it", w.a, to(1, w.b), false, true},
+			{"to a bank without a channel", w.b, to(1, w.a), false, false},
+			{"to nobody that is known", w.a, to(1, nil), false, false},
+			{"out of a channel", w.b, from(costs), true, false},
+			{"out of a channel with too little", w.b, from(costs - 1), false, false},
+			{"out of a channel that there is not", w.a, from(costs), false, false},
+		} {
+			q, err := c.Quote(t.Context(), tt.asker.id(), tt.request)
+			if err != nil {
+				t.Fatal(tt.name, err)
+			}
+			if got := q.Quote.Source.Account.Number == ledger.ChannelNumber; got != tt.source {
+				t.Errorf("%s: the source is in a channel: %v", tt.name, got)
+			}
+			if got := q.Quote.Destination.Account.Number == ledger.ChannelNumber; got != tt.destination {
+				t.Errorf("%s: the destination is in a channel: %v", tt.name, got)
+			}
+		}
 	})
 }

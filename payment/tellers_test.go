@@ -33,6 +33,17 @@ func TestClearingBankHasChannels(t *testing.T) {
 		if peers := b.Tellers.peersIn(assetDCEP()); len(peers) != 0 {
 			t.Errorf("it may be paid: %v", peers)
 		}
+		alms := channels.Pay{Payment: cypherlink.UETR{6: 0x40, 8: 0x80, 15: 1}, Amount: 7, Terms: cypherlink.Hash{1}}
+		talk := LaneTalk{Channel: id, Messages: []channels.Message{
+			channels.Offer{Entry: w.writes(w.b, id, alms)},
+		}}
+		if _, err := clearing.Serve(t.Context(), w.b.id(), KindLane, talk.Encode()); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("it has the money that it did not ask for", func() bool {
+			ch, err := clearing.Tellers.Channel(context.Background(), id)
+			return err == nil && ch.Free == funds+7 && ch.Lanes[ch.Own.Other()].Anchored == 1
+		})
 		if _, err := clearing.Tellers.Order(t.Context(), id, CloseOrder{}, []byte("close"), "close-1"); err != nil {
 			t.Fatal(err)
 		}

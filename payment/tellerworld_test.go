@@ -15,6 +15,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/kyc"
@@ -318,13 +319,20 @@ func (w *channelWorld) tellersOptions(of *player, s *store.Store) TellersOptions
 	}
 }
 
+// bothWays is a price in both directions.
+type bothWays struct{ *network }
+
+func (p bothWays) Price(context.Context, cypherlink.Asset, cypherlink.Asset) (connector.Price, bool) {
+	return p.price, true
+}
+
 // startClearing starts the clearing bank with channels.
 func (w *channelWorld) startClearing() *Clearing {
 	w.tb.Helper()
 	s := w.open(w.clearing)
 	c, err := NewClearing(ClearingOptions{
 		Dealer: w.dealer(), Store: s, Identity: signer{w.clearing}, Cosigner: w.clearing.key,
-		Prices: prices{w.network}, Tellers: w.tellers(w.clearing, s), Random: rand.Reader, Log: quiet(),
+		Prices: bothWays{w.network}, Tellers: w.tellers(w.clearing, s), Random: rand.Reader, Log: quiet(),
 	})
 	if err != nil {
 		w.tb.Fatal(err)
