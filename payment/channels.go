@@ -12,6 +12,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/terms"
 )
 
 // scanEvery is how often a bank looks for channels that are new on the chain.
@@ -153,6 +154,15 @@ func (s *Tellers) channelWith(peer cypherlink.ParticipantID, asset cypherlink.As
 		}
 	}
 	return nil
+}
+
+// across is the teller of the open channel with who is at the other end of a leg, or nil.
+func (s *Tellers) across(leg *terms.Leg) *teller {
+	peer := leg.Credit.Owner
+	if peer == s.ID {
+		peer = leg.Debit.Owner
+	}
+	return s.channelWith(peer, leg.Asset)
 }
 
 // peersIn are the banks with which this one has an open channel in an asset; no clearing banks, which keep

@@ -239,9 +239,8 @@ func (c *Clearing) countersign(
 		err := c.Store.Update(ctx, func(tx *store.Tx) error {
 			refusals = nil
 			for i, t := range b.Terms {
-				last := len(t.Legs) - 1
-				channel := c.Tellers.channelWith(t.Payee, t.Legs[last].Asset) != nil
-				refusal, err := c.takeUp(tx, t.Quote, Propose{From: from, Terms: t, Channel: channel})
+				in := Propose{From: from, Terms: t, Channel: c.Tellers.across(t.Last()) != nil}
+				refusal, err := c.takeUp(tx, t.Quote, in)
 				if err != nil {
 					return err
 				}

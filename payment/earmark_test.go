@@ -7,6 +7,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/ledger"
+	"github.com/cypherlink/cypherlink/terms"
 )
 
 // Money of a channel is promised once: until it is locked, or until the promise ends.
@@ -88,6 +89,17 @@ func TestQuotesChooseChannels(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, _, b *Connect) {
 		c := w.startClearing()
 		w.openedBy(c.Tellers, b.Tellers)
+		leg := func(from, to *player) *terms.Leg {
+			return &terms.Leg{
+				Asset: assetDCEP(), Debit: cypherlink.Account{Owner: from.id()}, Credit: cypherlink.Account{Owner: to.id()},
+			}
+		}
+		if c.Tellers.across(leg(w.clearing, w.b)) == nil || b.Tellers.across(leg(w.clearing, w.b)) == nil {
+			t.Error("the channel is at one end of a leg, and not there")
+		}
+		if c.Tellers.across(leg(w.clearing, w.a)) != nil || b.Tellers.across(leg(w.a, w.b)) != nil {
+			t.Error("a channel that there is not")
+		}
 		to := func(amount cypherlink.Amount, payee *player) *QuoteRequest {
 			r := &QuoteRequest{Source: assetDE(), Destination: assetDCEP(), Amount: amount}
 			if payee != nil {

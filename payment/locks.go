@@ -158,12 +158,7 @@ func (l *Locks) Offer(ctx context.Context, command *ledger.SignedCommand) error 
 
 // teller is that of the open channel in which the Prepare's leg moves, or nil.
 func (l *Locks) teller(p *ledger.Prepare) *teller {
-	leg := &p.Subject.Fields
-	peer := leg.Credit.Owner
-	if peer == l.of.ID {
-		peer = leg.Debit.Owner
-	}
-	return l.of.channelWith(peer, leg.Asset)
+	return l.of.across(&p.Subject.Fields)
 }
 
 // Channel is the open channel in which a leg of a Prepare moves, or nil. The caller does not change it.

@@ -145,7 +145,7 @@ func (o *Offer) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error) {
 	case o.taken != nil:
 		return nil, refuse(CodeQuote, "DU03", "the quote is used", nil)
 	}
-	if ledger.InChannel(&t.Legs[len(t.Legs)-1]) && !in.Channel {
+	if ledger.InChannel(t.Last()) && !in.Channel {
 		return nil, refuse(CodeTerms, "AG03", "the connector has no open channel with the paid bank", nil)
 	}
 	slack := int64(o.dealer.Slack / time.Second)

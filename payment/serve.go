@@ -109,7 +109,8 @@ func (c *Connect) judge(
 	err := c.Store.Update(ctx, func(tx *store.Tx) error {
 		refusals, wakes = nil, make([]time.Time, len(b.Terms))
 		for i, t := range b.Terms {
-			m, e, err := c.takeUp(tx, t.UETR, Propose{From: from, Terms: t, Channel: c.paidInChannel(t)})
+			in := Propose{From: from, Terms: t, Channel: c.Tellers.across(t.Last()) != nil}
+			m, e, err := c.takeUp(tx, t.UETR, in)
 			if err != nil {
 				return err
 			}
@@ -125,11 +126,6 @@ func (c *Connect) judge(
 		}
 	}
 	return refusals, err
-}
-
-// paidInChannel tells whether the bank has an open channel for the leg on which it is paid.
-func (c *Connect) paidInChannel(t *terms.Terms) bool {
-	return c.Tellers.channelWith(t.Connector, t.Legs[len(t.Legs)-1].Asset) != nil
 }
 
 // refusalAt is the refusal of the terms at that place of a batch.

@@ -67,6 +67,9 @@ type Terms struct {
 	KYC cypherlink.Hash
 }
 
+// Last is the leg on which the payee is paid.
+func (t *Terms) Last() *Leg { return &t.Legs[len(t.Legs)-1] }
+
 // Parties are the participants that sign, in the order payer, payee, connector.
 func (t *Terms) Parties() []cypherlink.ParticipantID {
 	if t.Connector == (cypherlink.ParticipantID{}) {
