@@ -278,7 +278,7 @@ func TestB7AmountsOutOfRange(t *testing.T) {
 // signed before, and is once it may.
 func TestB3SpendsWhatIsNotBound(t *testing.T) {
 	l := lanes()
-	l.Anchor = time.Minute // else the chain binds it
+	l.Anchor = 4 * time.Second // else the chain binds it
 	attack(t, l, func(t *testing.T, at *attacked) {
 		a := at.startBank(at.a)
 		at.synced(a, at.bank)
