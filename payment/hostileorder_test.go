@@ -1,10 +1,13 @@
 package payment
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/internal/store"
 )
 
 // order gives an order, and gives what it came to.
@@ -33,6 +36,134 @@ func TestRefusedOrderIsForgotten(t *testing.T) {
 			ch, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.Releases == 1 && ch.Escrow[ch.Own] == funds-1
 		})
+	})
+}
+
+// hush has no bank's talk heard.
+func hush(c call) ([]byte, error) {
+	if c.kind == KindLane {
+		return nil, errDown
+	}
+	return c.serve()
+}
+
+// A release to which the other bank does not consent in time is void. Until then its key stands for it, over a
+// crash too, and there is no other one; after that the same request asks again, and stands for what it did.
+func TestVoidReleaseIsAskedAgain(t *testing.T) {
+	for name, crash := range map[string]bool{"in a process": false, "over a crash": true} {
+		t.Run(name, func(t *testing.T) {
+			playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+				id := w.opened(a, b)
+				w.setFault(hush)
+				if replayed, err := order(t, a, id, ReleaseOrder{7}, "seven"); err != nil || replayed {
+					t.Fatal(replayed, err)
+				}
+				if crash {
+					w.stop(w.a)
+					a = w.startBank(w.a)
+				}
+				if replayed, err := order(t, a, id, ReleaseOrder{7}, "seven"); err != nil || !replayed {
+					t.Errorf("while it may happen: replayed %v, %v", replayed, err)
+				}
+				_, err := order(t, a, id, ReleaseOrder{8}, "eight")
+				if refusal, ok := errors.AsType[*cypherlink.Error](err); !ok || refusal.Code != channels.L8.Code() ||
+					refusal.Reason != notYet {
+					t.Errorf("another one: %v", err)
+				}
+				time.Sleep(time.Duration(lanes().JointS+2) * time.Second)
+				w.setFault(nil)
+				w.eventually("both talk", func() bool {
+					ch, err := a.Tellers.Channel(t.Context(), id)
+					return err == nil && ch.Synced
+				})
+				if replayed, err := order(t, a, id, ReleaseOrder{7}, "seven"); err != nil || replayed {
+					t.Fatalf("when it is void: replayed %v, %v", replayed, err)
+				}
+				w.eventually("it has happened", func() bool {
+					ch, err := a.Tellers.Channel(t.Context(), id)
+					return err == nil && ch.Releases == 1
+				})
+				time.Sleep(time.Duration(lanes().JointS+2) * time.Second)
+				if replayed, err := order(t, a, id, ReleaseOrder{7}, "seven"); err != nil || !replayed {
+					t.Errorf("when it has happened: replayed %v, %v", replayed, err)
+				}
+				if _, err := order(t, a, id, ReleaseOrder{8}, "eight"); err != nil {
+					t.Error(err)
+				}
+				if _, err := order(t, a, id, FundOrder{5}, "five"); err != nil {
+					t.Error(err)
+				}
+				w.eventually("all has happened", func() bool {
+					ch, err := a.Tellers.Channel(t.Context(), id)
+					return err == nil && ch.Releases == 2 && ch.Escrow[ch.Own] == funds-15+5
+				})
+			})
+		})
+	}
+}
+
+// A key stands for a release from the commit on that says that it was asked for, and not before: a crash
+// between them leaves neither.
+func TestReleaseStandsWithItsCommit(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		s := a.Tellers
+		v, err := s.Chain.View(id, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.setFault(hush)
+		w.stop(w.b)
+		asked := &releaseOrder{release: release{Amount: 1}, key: "order/k", raw: []byte("k")}
+		stands := func() (stream string) {
+			t.Helper()
+			err := s.Store.Update(t.Context(), func(tx *store.Tx) (err error) {
+				stream, _, err = standingUnder(tx, asked.key, asked.raw)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return stream
+		}
+		idle, err := s.newTeller(t.Context(), &v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.Fresh = true
+		n := idle.begin()
+		for _, step := range []func(now int64) (channels.Effects, error){
+			func(now int64) (channels.Effects, error) { return idle.party.Start(now, s.session) },
+			func(now int64) (channels.Effects, error) { return idle.party.See(now, v) },
+			func(now int64) (channels.Effects, error) {
+				ch := &v.Channel
+				return idle.party.Hear(now, channels.Resync{
+					Gens: [2]uint32{ch.Lanes[0].Gen, ch.Lanes[1].Gen}, Session: 1, Echo: s.session,
+					Written: ch.Lanes[idle.own.Other()].Head,
+				})
+			},
+		} {
+			if err := idle.do(n, step); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := idle.releases(t.Context(), n, asked); err != nil || asked.replayed || n.release == nil {
+			t.Fatal(asked.replayed, err)
+		}
+		if stream := stands(); stream != "" {
+			t.Errorf("before the commit the key stands for %s", stream)
+		}
+		if err := idle.commit(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		if stream := stands(); stream != orderStream(id) {
+			t.Errorf("after the commit the key stands for %s", stream)
+		}
+		other := *asked // whose key another request has taken since it was looked at
+		other.raw = []byte("another")
+		if err := s.Store.Update(t.Context(), func(tx *store.Tx) error { return other.keep(tx, id) }); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -2,7 +2,6 @@ package payment
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/cypherlink/cypherlink/channels"
@@ -15,13 +14,15 @@ func orderStream(id channels.ID) string { return "funding/" + id.String() }
 
 // The kinds of its events.
 const (
-	orderedFund  = "fund"
-	orderedClose = "close"
+	orderedFund    = "fund"
+	orderedRelease = "release"
+	orderedClose   = "close"
 )
 
 // ordered is what of a channel's orders the chain does not show yet.
 type ordered struct {
 	fundings []funding // above the chain's count, in its order
+	release  release   // the last one of this bank's, whatever has become of it
 	closing  bool
 }
 
@@ -34,16 +35,19 @@ func (s *Tellers) ordered(ctx context.Context, id channels.ID, done uint64) (o o
 		}
 		o = ordered{}
 		for _, e := range stored {
-			if e.Kind == orderedClose {
+			switch e.Kind {
+			case orderedClose:
 				o.closing = true
-				continue
+			case orderedRelease:
+				o.release, err = decodeRelease(e.Body)
+			default:
+				var f funding
+				if f, err = decodeFunding(e.Body); err == nil && f.Number > done {
+					o.fundings = append(o.fundings, f)
+				}
 			}
-			f, err := decodeFunding(e.Body)
 			if err != nil {
 				return fmt.Errorf("%s, event %d: %w", orderStream(id), e.Sequence, err)
-			}
-			if f.Number > done {
-				o.fundings = append(o.fundings, f)
 			}
 		}
 		return nil
@@ -53,7 +57,9 @@ func (s *Tellers) ordered(ctx context.Context, id channels.ID, done uint64) (o o
 
 // Order does what an operator wants of a channel, in the background. A funding and a close are kept until
 // the chain has them: where the other bank does not agree to close in time, this bank closes alone. A
-// release is tried once, and its refusal told: then nothing is kept of it, nor of its key.
+// release is asked for once, and may happen until its time is over: until then, and if a release of its
+// number has happened, its key stands for it; after that the same request asks again. Of one that is refused
+// at once nothing is kept, nor of its key.
 func (s *Tellers) Order(
 	ctx context.Context, id channels.ID, o Order, raw []byte, key string,
 ) (replayed bool, err error) {
@@ -71,9 +77,11 @@ func (s *Tellers) Order(
 	case FundOrder:
 		in.fund = &funding{Amount: o.Amount}
 	case ReleaseOrder:
-		in.ask = channels.Release{Amount: o.Amount}
+		in.release = &releaseOrder{release: release{Amount: o.Amount}, key: key, raw: raw}
+		err := t.await(ctx, in)
+		return err == nil && in.release.replayed, err
 	case CloseOrder:
-		in.ask, in.close = channels.Settlement{}, true
+		in.close = true
 	}
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
 		replayed = false
@@ -99,17 +107,19 @@ func (s *Tellers) Order(
 	if err != nil || replayed {
 		return replayed, err
 	}
+	return false, t.await(ctx, in)
+}
+
+// await tells the teller something and waits for its answer.
+func (t *teller) await(ctx context.Context, in tellerInput) error {
 	t.tell(in)
 	select {
 	case err := <-in.reply:
-		if err != nil {
-			err = errors.Join(err, s.Store.Update(ctx, func(tx *store.Tx) error { return forget(tx, key) }))
-		}
-		return false, err
+		return err
 	case <-t.ended:
-		return false, connector.ErrStopped
+		return connector.ErrStopped
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -132,6 +142,9 @@ func (t *teller) order(tx *store.Tx, f *funding) error {
 	for _, e := range stored {
 		if e.Kind == orderedClose {
 			return refuse(channels.T1.Code(), "ED06", "T1: the channel is to be closed", nil)
+		}
+		if e.Kind == orderedRelease {
+			continue
 		}
 		before, err := decodeFunding(e.Body)
 		if err != nil {

@@ -42,7 +42,7 @@ func (s *Tellers) rebalance(ctx context.Context) error {
 		case shown.Free < band.Low:
 			err = s.topUp(ctx, t, shown, band.Target-shown.Free)
 		case shown.Free > band.High:
-			t.tell(tellerInput{ask: channels.Release{Amount: shown.Free - band.Target}})
+			t.tell(tellerInput{release: &releaseOrder{release: release{Amount: shown.Free - band.Target}}})
 		}
 		if err != nil {
 			return err

@@ -82,8 +82,8 @@ type tellerInput struct {
 	pay      *live
 	lock     *lockOrder
 	endorsed *consultation
-	ask      channels.JointAction
 	close    bool
+	release  *releaseOrder
 	fund     *funding
 	done     string // a key of handing
 	reply    chan error
@@ -240,7 +240,7 @@ func (t *teller) turn(ctx context.Context, look bool) error {
 		t.look(n)
 	}
 	for _, in := range t.takeAll() {
-		t.handle(n, in)
+		t.handle(ctx, n, in)
 	}
 	t.write(n)
 	t.anchor(n)
@@ -250,7 +250,7 @@ func (t *teller) turn(ctx context.Context, look bool) error {
 }
 
 // handle takes one input.
-func (t *teller) handle(n *turn, in tellerInput) {
+func (t *teller) handle(ctx context.Context, n *turn, in tellerInput) {
 	switch {
 	case in.message != nil:
 		t.hear(n, in)
@@ -263,15 +263,16 @@ func (t *teller) handle(n *turn, in tellerInput) {
 		_ = t.do(n, func(now int64) (channels.Effects, error) {
 			return t.party.Endorsed(now, in.endorsed.update, in.endorsed.endorsements)
 		})
-	case in.ask != nil:
-		err := t.do(n, func(now int64) (channels.Effects, error) { return t.party.Ask(now, in.ask) })
-		if in.close {
-			if t.ordered.closing = true; err == nil {
-				t.alone = t.view.Now.S + t.tellers.Lanes.JointS
-			}
-			err = nil
+	case in.close:
+		err := t.do(n, func(now int64) (channels.Effects, error) {
+			return t.party.Ask(now, channels.Settlement{})
+		})
+		if t.ordered.closing = true; err == nil {
+			t.alone = t.view.Now.S + t.tellers.Lanes.JointS
 		}
-		n.reply(in.reply, err)
+		n.reply(in.reply, nil)
+	case in.release != nil:
+		n.reply(in.reply, t.releases(ctx, n, in.release))
 	case in.fund != nil:
 		t.ordered.fundings = append(t.ordered.fundings, *in.fund)
 		n.reply(in.reply, nil)

@@ -28,6 +28,8 @@ type turn struct {
 	together []channels.Joint
 	shares   map[cypherlink.Hash]cosi.Signature // the other bank's, of joint actions that were heard
 	replies  []func()
+	// release is asked for in this turn, if one is.
+	release *releaseOrder
 	// failed is why the turn may not be kept.
 	failed error
 	// refused is the Validators' word that was heard in this turn, if any.
@@ -260,7 +262,7 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 				return err
 			}
 		}
-		if strays, err = t.tellLocks(tx, n.locks); err != nil {
+		if strays, err = n.keep(tx, t); err != nil {
 			return err
 		}
 		reached, err = t.arrive(tx, n.arrived)
@@ -286,6 +288,16 @@ func (t *teller) commit(ctx context.Context, n *turn) error {
 		c.payments.arrived(m)
 	}
 	return nil
+}
+
+// keep stores what the turn has besides the logs of the channel and its payments.
+func (n *turn) keep(tx *store.Tx, t *teller) (strays []channels.LockID, err error) {
+	if n.release != nil {
+		if err := n.release.keep(tx, t.id); err != nil {
+			return nil, err
+		}
+	}
+	return t.tellLocks(tx, n.locks)
 }
 
 // keepOutgoing stores what an outgoing payment's machine said.
