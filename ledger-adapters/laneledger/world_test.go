@@ -115,6 +115,7 @@ func openStrait(tb testing.TB, w *ledgertest.World, live bool) *strait {
 	s.lanes = payment.Lanes{
 		Limits: channels.DefaultLimits(), LagS: 2, InclusionS: 1, JointS: 3, Certify: 5 * time.Second,
 		Resend: 200 * time.Millisecond, Anchor: 50 * time.Millisecond,
+		JointAnchors: true, // so a payer holds the certificate of what is anchored, and can prove it
 	}
 	s.lanes.Limits.WindowS, s.lanes.Limits.Blocks, s.lanes.Limits.MinExpiryS = 8, 3, w.MinExpiry
 	s.chain = newChain(tb, s.Network)
