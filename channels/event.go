@@ -111,7 +111,6 @@ func (d *durable) fold(own Side, e Event) {
 	case Certified:
 		l := &d.lanes[own]
 		l.certified = e.Seq
-		l.entries = slices.Clone(l.entries)
 		l.at(e.Seq).Peer = e.Payee
 	case Bound:
 		d.lanes[e.Lane].bound = e.Seq

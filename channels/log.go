@@ -16,6 +16,12 @@ type Entry struct {
 	Peer [64]byte
 }
 
+// logged is an entry with the locks that are open after it.
+type logged struct {
+	Entry
+	open []Lock
+}
+
 // laneLog is a lane in a bank's log: of the current generation, from the anchored head on.
 type laneLog struct {
 	gen uint32
@@ -26,8 +32,9 @@ type laneLog struct {
 	// got it.
 	from Update
 	// entries follow base without a gap. Of the own lane they are what was written, of the other
-	// one what was countersigned.
-	entries []Entry
+	// one what was countersigned. They are many where
+	// nothing is anchored, so no payment goes through all of them.
+	entries []logged
 	// last is where the entries end.
 	last tip
 	// certified is the last update of which the certificate is held, bound the last one that binds
@@ -42,7 +49,7 @@ func (l *laneLog) at(seq uint32) *Entry {
 	if seq <= l.base.Seq || seq > l.last.Seq {
 		return nil
 	}
-	return &l.entries[seq-l.base.Seq-1]
+	return &l.entries[seq-l.base.Seq-1].Entry
 }
 
 // head is the lane's head at a sequence from base on.
@@ -64,22 +71,18 @@ func (l *laneLog) point(seq uint32) Point {
 // relied is what the reverse lane may rely on: what is bound or anchored.
 func (l *laneLog) relied() cypherlink.Amount { return l.head(l.bound).Paid }
 
-// locksAt are the locks that are open at a sequence.
+// locksAt are the locks that are open at a sequence. They are not to be changed.
 func (l *laneLog) locksAt(seq uint32) []Lock {
-	t := l.base
-	for i := range l.entries {
-		if l.entries[i].Update.Seq > seq {
-			break
-		}
-		t, _ = t.apply(l.entries[i].Operations) // it was applied when the entry came
+	if seq <= l.base.Seq || len(l.entries) == 0 {
+		return l.base.locks
 	}
-	return t.locks
+	return l.entries[min(seq, l.last.Seq)-l.base.Seq-1].open
 }
 
 func (l *laneLog) push(e Entry) {
 	next, _ := l.last.apply(e.Operations) // the rules have applied it
 	next.Head = e.Update.Head
-	l.entries, l.last = append(slices.Clip(l.entries), e), next
+	l.entries, l.last = append(l.entries, logged{e, next.locks}), next
 }
 
 // updateAt is the update of a sequence, zero if this bank has not got it.

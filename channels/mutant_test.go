@@ -124,7 +124,7 @@ func mutants() []mutant {
 		{
 			"an unbound settle is taken for the end", one("lock.go",
 				"	settled := l.locksAt(l.bound)\n",
-				"	settled := slices.DeleteFunc(l.locksAt(l.bound), func(k Lock) bool { return !slices.Contains(l.last.locks, k) })\n"),
+				"	settled := slices.DeleteFunc(slices.Clone(l.locksAt(l.bound)), func(k Lock) bool { return !slices.Contains(l.last.locks, k) })\n"),
 			"off chain",
 		},
 	}

@@ -206,7 +206,10 @@ func (t tip) apply(ops []Operation) (tip, error) {
 	if len(ops) == 0 || len(ops) > MaxOperations {
 		return tip{}, fmt.Errorf("%d operations", len(ops))
 	}
-	next := tip{Head: t.Head, locks: slices.Clone(t.locks)}
+	next := t
+	if slices.ContainsFunc(ops, func(op Operation) bool { _, pays := op.(Pay); return !pays }) {
+		next.locks = slices.Clone(t.locks) // else both have the same ones
+	}
 	for i, op := range ops {
 		if err := next.operate(op); err != nil {
 			return tip{}, fmt.Errorf("operation %d: %w", i, err)

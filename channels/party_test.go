@@ -496,7 +496,7 @@ func TestProposalFlood(t *testing.T) {
 func TestOfferFlood(t *testing.T) {
 	p := meet(t)
 	p.pays(A, 5)
-	e := p.parties[A].own().entries[0]
+	e := p.parties[A].own().entries[0].Entry
 	for i := range uint32(1_000) {
 		e.Update.Seq = 2 + i
 		e.Update.seal()

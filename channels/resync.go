@@ -111,7 +111,7 @@ func (p *Party) again(m Resync) {
 	}
 	for i := range own.entries {
 		if e := &own.entries[i]; e.Update.Seq > have {
-			p.send(Offer{*e})
+			p.send(Offer{e.Entry})
 		}
 	}
 	knows := peer.base.Seq

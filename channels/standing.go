@@ -66,22 +66,19 @@ func (p *Party) Conditions() []cypherlink.Condition {
 // this bank has not got the anchored one.
 func (p *Party) Before(seq uint32) (*Update, []Lock) {
 	l := p.own()
-	at := l.base
+	end := min(seq-1, l.last.Seq)
+	at := tip{l.head(end), l.locksAt(end)}
 	var prev *Update
-	if from := l.from; from.Seq > 0 {
+	if e := l.at(end); e != nil {
+		prev = &e.Update
+	} else if from := l.from; from.Seq > 0 {
 		prev = &from
 	}
-	take := func(e *Entry) {
-		if e.Update.Seq < seq {
-			at, _ = at.apply(e.Operations) // it was applied when it was written
+	for i := range p.drafts {
+		if e := &p.drafts[i]; e.Update.Seq < seq {
+			at, _ = at.apply(e.Operations) // it was applied when it was drafted
 			prev = &e.Update
 		}
-	}
-	for i := range l.entries {
-		take(&l.entries[i])
-	}
-	for i := range p.drafts {
-		take(&p.drafts[i])
 	}
 	return prev, at.locks
 }

@@ -25,10 +25,8 @@ func (p *Party) sendAgain() {
 		return
 	}
 	l := p.own()
-	for i := range l.entries {
-		if e := &l.entries[i]; e.Update.Seq > l.certified {
-			p.send(Offer{*e})
-		}
+	for _, e := range l.entries[l.certified-l.base.Seq:] {
+		p.send(Offer{e.Entry})
 	}
 }
 

@@ -179,6 +179,9 @@ func (w *world) clone() *world {
 func copyOf(p *Party) *Party {
 	c := *p
 	c.waiting = maps.Clone(p.waiting)
+	for i := range c.d.lanes { // which grow, and are certified, in their place
+		c.d.lanes[i].entries = slices.Clone(c.d.lanes[i].entries)
+	}
 	c.drafts, c.told = slices.Clone(p.drafts), slices.Clip(p.told)
 	if p.view != nil {
 		v := *p.view
