@@ -204,26 +204,37 @@ func (l *Locks) order(at channels.ID, o *lockOrder) <-chan error {
 
 // Present is the final block time, in milliseconds since 1970, up to which all of the bank's channels have
 // been looked at. It is ErrNotNow while one of them is not, and while it is not known whether there will be
-// a custody of that lock.
+// a custody of that lock. A channel that has paid out may have been followed by nobody while it did, so it
+// is looked at too until all is told of its locks.
 func (l *Locks) Present(id channels.LockID) (nowMS int64, err error) {
 	all, err := l.of.Chain.Channels()
 	if err != nil {
 		return 0, err
 	}
+	var over *channels.Channel
 	for _, ch := range all {
-		if _, ours := ch.Side(l.of.ID); !ours || ch.State == channels.Closed {
+		if _, ours := ch.Side(l.of.ID); !ours {
 			continue
 		}
 		t := l.of.teller(ch.ID)
-		if t == nil || t.shown.Load() == nil {
-			return 0, fmt.Errorf("channel %s is not taken up: %w", ch.ID, ErrNotNow)
+		if t == nil {
+			if !l.of.kept(ch.ID) {
+				return 0, fmt.Errorf("channel %s is not taken up: %w", ch.ID, ErrNotNow)
+			}
+			over = ch
+			continue
 		}
+		at := t.shown.Load().Now.S * 1000 // before it is asked: what is shown later may have more
 		if t.undecides(id) {
 			return 0, fmt.Errorf("lock %s is not bound: %w", id, ErrNotNow)
 		}
-		if at := t.shown.Load().Now.S * 1000; nowMS == 0 || at < nowMS {
+		if nowMS == 0 || at < nowMS {
 			nowMS = at
 		}
+	}
+	if nowMS == 0 && over != nil { // a payment may outlive the last channel
+		v, err := l.of.Chain.View(over.ID, nil)
+		return v.Now.S * 1000, err
 	}
 	if nowMS == 0 {
 		return 0, fmt.Errorf("there is no channel: %w", ErrNotNow)

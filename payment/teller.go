@@ -133,6 +133,7 @@ func (s *Tellers) newTeller(ctx context.Context, v *channels.View) (*teller, err
 	}
 	t.sequence = int64(len(events))
 	t.party = channels.NewParty(t.settings(), ch, events)
+	t.showLocks() // before anybody can ask
 	t.show()
 	return t, nil
 }
