@@ -160,6 +160,35 @@ func (f *flow) pay(folder string) flowed {
 	return p
 }
 
+// flows waits until so many of the payments are completed.
+func (f *flow) flows(many int) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	err := until(ctx, "payments flow", func() (bool, error) {
+		f.mu.Lock()
+		sent := slices.Clone(f.sent)
+		f.mu.Unlock()
+		completed := 0
+		for _, p := range sent {
+			if p.uetr == (cypherlink.UETR{}) {
+				continue
+			}
+			now, err := bankOf(f.t, f.s, p.from).connect.Payment(ctx, p.uetr)
+			if err != nil {
+				return false, err
+			}
+			if now.Status == payment.StatusCompleted {
+				completed++
+			}
+		}
+		return completed >= many, nil
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 // ends waits until a payment never changes any more.
 func (f *flow) ends(p flowed) *payment.Payment {
 	f.t.Helper()
@@ -240,7 +269,7 @@ func TestABankIsSuspendedAmidPayments(t *testing.T) {
 			}
 		})
 	}
-	<-time.After(500 * time.Millisecond)
+	f.flows(16)
 	b := bankOf(t, s, folderB)
 	authority.counts(s, suspended)
 	late := []flowed{f.pay(folderA), f.pay(folderB)}
@@ -281,7 +310,7 @@ func TestABankIsSuspendedAmidPayments(t *testing.T) {
 		net += way * p.amount
 	}
 	authority.counts(s, authority.decided("suspend"))
-	closed(t, banks[1], channel)
+	closed(t, channel, banks[1], banks[0])
 	for folder, want := range map[string]cypherlink.Amount{folderA: 50_000_00 - net, folderB: 50_000_00 + net} {
 		account := cypherlink.Account{Owner: bankOf(t, s, folder).keys.self.ID}
 		if got, _, err := a.follow.Balance(account, assetClaim()); err != nil || got != want {
@@ -295,8 +324,8 @@ func TestABankIsSuspendedAmidPayments(t *testing.T) {
 	agrees(t, s, dir, "No difference.")
 }
 
-// closed has a bank close a channel, and waits until it is.
-func closed(t *testing.T, by *restBank, channel string) {
+// closed has a bank close a channel, and waits until both say that it is.
+func closed(t *testing.T, channel string, by, other *restBank) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
@@ -304,8 +333,12 @@ func closed(t *testing.T, by *restBank, channel string) {
 		t.Fatal(err)
 	}
 	err := until(ctx, "the channel is closed", func() (bool, error) {
-		c, err := by.channel(ctx, channel)
-		return err == nil && c.State == "CLOSED", err
+		for _, bank := range []*restBank{by, other} {
+			if c, err := bank.channel(ctx, channel); err != nil || c.State != "CLOSED" {
+				return false, err
+			}
+		}
+		return true, nil
 	})
 	if err != nil {
 		t.Fatal(err)
