@@ -239,7 +239,8 @@ func (c *Clearing) countersign(
 		err := c.Store.Update(ctx, func(tx *store.Tx) error {
 			refusals = nil
 			for i, t := range b.Terms {
-				in := Propose{From: from, Terms: t, Channel: c.Tellers.across(t.Last()) != nil}
+				in := Propose{From: from, Terms: t}
+				in.Channel = c.Tellers.across(t.Last()) != nil && c.Tellers.keeps(t.Quote, t.Payee)
 				refusal, err := c.takeUp(tx, t.Quote, in)
 				if err != nil {
 					return err

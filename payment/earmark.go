@@ -58,6 +58,14 @@ func (s *Tellers) earmark(quote cypherlink.Hash, e earmark) bool {
 	return true
 }
 
+// keeps tells whether what is kept for a quote, if anything is, is kept for a payment to that peer.
+func (s *Tellers) keeps(quote cypherlink.Hash, peer cypherlink.ParticipantID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.earmarks[quote]
+	return !ok || e.peer == peer
+}
+
 // assign says by which lock the money that is kept for a quote will be locked.
 func (s *Tellers) assign(quote cypherlink.Hash, lock channels.LockID) {
 	s.mu.Lock()

@@ -152,12 +152,15 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 }
 
 func TestAHoldThatIsTooLongEndsThePayment(t *testing.T) {
-	s := newScene(t, newNetwork(t, nil))
-	e := s.tell(GotSetup{s.setup(only[AskSetup](t, s.instruct()))})
-	long := func(q *connector.Quote) { q.SourceHold = 3600 }
-	s.tell(GotQuote{Quote: s.quote(s.a.id(), only[AskQuote](t, e).Request, long)})
-	if s.out.Status() != StatusRejected || s.out.ended.Refusal.Reason != "TM01" {
-		t.Errorf("%s %+v", s.out.Status(), s.out.ended)
+	const wraps = 18_446_744_074 // so many seconds are 0.3 s to who counts nanoseconds in 64 bits
+	for _, seconds := range []int64{3600, wraps} {
+		s := newScene(t, newNetwork(t, nil))
+		e := s.tell(GotSetup{s.setup(only[AskSetup](t, s.instruct()))})
+		long := func(q *connector.Quote) { q.SourceHold = seconds }
+		s.tell(GotQuote{Quote: s.quote(s.a.id(), only[AskQuote](t, e).Request, long)})
+		if s.out.Status() != StatusRejected || s.out.ended.Refusal.Reason != "TM01" {
+			t.Errorf("%d s: %s %+v", seconds, s.out.Status(), s.out.ended)
+		}
 	}
 }
 

@@ -146,7 +146,7 @@ func (o *Offer) propose(now time.Time, in Propose) ([]Fact, *cypherlink.Error) {
 		return nil, refuse(CodeQuote, "DU03", "the quote is used", nil)
 	}
 	if ledger.InChannel(t.Last()) && !in.Channel {
-		return nil, refuse(CodeTerms, "AG03", "the connector has no open channel with the paid bank", nil)
+		return nil, refuse(CodeTerms, "AG03", "the connector pays the paid bank in no channel", nil)
 	}
 	slack := int64(o.dealer.Slack / time.Second)
 	switch err := o.quote.Quote.Covers(t, now.Unix(), slack); {

@@ -313,7 +313,7 @@ func (o *Outgoing) quoted(now time.Time, in GotQuote) ([]Fact, error) {
 			q.Source.Amount, in.Lane, ErrMessage)
 	case now.Unix() >= q.ValidUntil:
 		return nil, fmt.Errorf("a quote valid until %d: %w", q.ValidUntil, connector.ErrQuoteExpired)
-	case time.Duration(q.SourceHold)*time.Second > o.bank.Margins.MaxHold:
+	case q.SourceHold > int64(o.bank.Margins.MaxHold/time.Second):
 		return []Fact{Ended{StatusRejected, refuse(
 			CodeRoute, "TM01", "the connector wants the money held for too long", nil)}}, nil
 	case !o.bank.accepts(q):

@@ -103,7 +103,8 @@ func (c *Connect) askQuote(ctx context.Context, t AskQuote) ([]Input, error) {
 		return nil, err
 	}
 	q := &signed.Quote
-	until := time.Now().Add(time.Duration(q.SourceHold) * time.Second)
+	hold := min(q.SourceHold, int64(c.Bank.Margins.MaxHold/time.Second)) // a longer one is not agreed to
+	until := time.Now().Add(time.Duration(hold) * time.Second)
 	if q.Source.Account.Number == ledger.ChannelNumber &&
 		!c.Tellers.earmark(q.Hash(), earmark{t.To, request.Source, q.Source.Amount, until}) {
 		// the next quote is without
