@@ -294,6 +294,33 @@ func TestLockExpires(t *testing.T) {
 	}
 }
 
+// A lock that the Validators endorse when its expiry has come is not signed. Its payee may have revealed the preimage
+// in time, which the payer does not look for before there is a lock: it would take it for lapsed, and it would be paid.
+func TestLockIsEndorsedTooLate(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		p := meet(t)
+		p.chain.Lanes[A].Signers.Threshold = 1
+		p.block()
+		l, _ := p.lockOf(30)
+		draft := p.parties[A].drafts[0].Update
+		for p.now.S < l.Expiry-1 {
+			p.block()
+		}
+		if late {
+			p.block()
+		}
+		endorsements := []Endorsement{{Validator: cypherlink.ParticipantID{1}}}
+		e, err := p.parties[A].Endorsed(p.ms, draft.Hash, endorsements)
+		dropped := slices.ContainsFunc(e.Facts, func(f Fact) bool {
+			return f.Kind == FactDropped && f.Update.Hash == draft.Hash
+		})
+		written := p.parties[A].own().last.Hash == draft.Hash
+		if err != nil || dropped != late || written == late {
+			t.Errorf("at the expiry %v: dropped %v, written %v, %v", late, dropped, written, err)
+		}
+	}
+}
+
 // Many small locks are refused at the limit (attack H7).
 func TestLockLimits(t *testing.T) {
 	p := meet(t)

@@ -122,13 +122,22 @@ func (p *Party) promote() {
 		e := p.drafts[0]
 		p.drafts = p.drafts[1:]
 		if p.mayWrite() != nil || e.Update.Prev != p.own().last.Hash || e.Update.Gen != p.own().gen ||
-			p.free(p.s.Side, e.Update.Dep, e.Update.Head) < 0 {
+			p.expired(e.Operations) || p.free(p.s.Side, e.Update.Dep, e.Update.Head) < 0 {
 			p.drafts = append([]Entry{e}, p.drafts...)
 			p.drop(0)
 			return
 		}
 		p.write(e)
 	}
+}
+
+// expired tells whether the expiry of a lock that is to be made has come. Its preimage may have been revealed
+// before, which a View tells only of locks that are made.
+func (p *Party) expired(ops []Operation) bool {
+	return slices.ContainsFunc(ops, func(op Operation) bool {
+		lock, ok := op.(Lock)
+		return ok && p.view.Now.S >= lock.Expiry
+	})
 }
 
 // drop gives up the drafts from the i-th on: they are not signed.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/store"
 )
@@ -38,7 +39,7 @@ func TestLockOfBeforeAStartIsNotAbsent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lock, _ := lockOf(1)
+		lock, preimage := lockOf(1)
 		lock.Expiry = time.Now().Unix() + 20
 		own, _ := view.Channel.Side(w.a.id())
 		ops := []channels.Operation{lock}
@@ -57,6 +58,10 @@ func TestLockOfBeforeAStartIsNotAbsent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		w.reveals(w.b, preimage)
+		if view, err = w.chain.View(id, nil); err != nil {
+			t.Fatal(err)
+		}
 		for name, chain := range map[string]Chain{"open": w.chain, "paid out": paidOut{w.chain}} {
 			o := w.tellersOptions(w.a, s)
 			o.Chain = chain
@@ -72,6 +77,9 @@ func TestLockOfBeforeAStartIsNotAbsent(t *testing.T) {
 			}
 			if _, err := tellers.Locks().Present(lock.ID); !errors.Is(err, ErrNotNow) {
 				t.Errorf("%s, before its first turn: %v", name, err)
+			}
+			if got := tellers.tellers[id].view.Revealed; len(got) != 1 || got[0].Preimage != preimage {
+				t.Errorf("%s: if the chain is not readable at the first look, there is no reveal: %v", name, got)
 			}
 			if now, err := tellers.Locks().Present(channels.LockID{9}); err != nil || now != view.Now.S*1000 {
 				t.Errorf("%s, another lock: %d, %v", name, now, err)
@@ -105,4 +113,25 @@ func TestTimePassesWithoutAChannel(t *testing.T) {
 			time.Sleep(20 * time.Second)
 		}
 	})
+}
+
+// reveals has somebody put a preimage on the chain.
+func (w *channelWorld) reveals(by *player, preimage cypherlink.Preimage) {
+	w.tb.Helper()
+	a := &channels.SignedAction{
+		Network: w.genesis.Network(), Signer: by.id(), Sequence: 1, Action: channels.Reveal{Preimage: preimage},
+	}
+	var err error
+	if a.Signature, err = by.identity.Sign(a.Frame()); err != nil {
+		w.tb.Fatal(err)
+	}
+	err = w.chain.HandIn(w.tb.Context(), state.ChannelAction{Signed: a}, func() (bool, error) {
+		w.chain.mu.Lock()
+		defer w.chain.mu.Unlock()
+		_, ok, err := w.chain.state.Reveal(preimage.Condition())
+		return ok, err
+	})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
 }

@@ -105,7 +105,7 @@ func (s *Tellers) newTeller(ctx context.Context, v *channels.View) (*teller, err
 	}
 	t := &teller{
 		tellers: s, id: ch.ID, own: own, peer: ch.Banks[own.Other()], banks: ch.Banks, asset: ch.Asset,
-		stream: channelStream(ch.ID), view: *v,
+		stream:   channelStream(ch.ID),
 		payments: map[cypherlink.UETR]*live{}, single: map[cypherlink.UETR]bool{},
 		lost:     map[cypherlink.UETR]bool{},
 		handing:  map[string]bool{},
@@ -133,6 +133,9 @@ func (s *Tellers) newTeller(ctx context.Context, v *channels.View) (*teller, err
 	}
 	t.sequence = int64(len(events))
 	t.party = channels.NewParty(t.settings(), ch, events)
+	if t.view, err = s.Chain.View(t.id, t.conditions()); err != nil {
+		return nil, err
+	}
 	t.showLocks() // before anybody can ask
 	t.show()
 	return t, nil
