@@ -2,7 +2,9 @@ package payment
 
 import (
 	"testing"
+	"time"
 
+	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 )
 
@@ -57,4 +59,44 @@ func proposes(t *testing.T, body []byte) bool {
 		}
 	}
 	return false
+}
+
+// A bank that anchors its own lane alone, all the time, keeps what the other one has paid from its anchor no longer
+// than it takes until it is the other one's turn.
+func TestAnchorOfOneLaneDelaysTheOther(t *testing.T) {
+	l := lanes()
+	l.Anchor = time.Second
+	attack(t, l, func(t *testing.T, at *attacked) {
+		a := at.startBank(at.a)
+		at.synced(a, at.bank)
+		uetr := at.pays(at.bank, 1, at.b, at.a, "50.00")
+		at.until(at.bank, uetr, StatusSigned2)
+		at.stop(at.a)
+		for i := range 60 {
+			e := at.writes(0, somePay(i, 1))
+			if err := at.offers(e); err != nil {
+				t.Fatal(err)
+			}
+			frame := e.Update.Frame(at.genesis.Network())
+			c := &channels.Certificate{Update: e.Update, Payer: e.Peer, Endorsements: e.Endorsements}
+			c.Payee, _ = at.b.identity.SignRecorded(frame) // as it has
+			anchor := channels.Anchor{Channel: at.id}
+			anchor.Heads[e.Update.Lane] = c
+			signed := &channels.SignedAction{
+				Network: at.genesis.Network(), Signer: at.a.id(), Sequence: uint64(time.Now().UnixNano()), Action: anchor,
+			}
+			signed.Signature, _ = at.a.identity.Sign(signed.Frame())
+			err := at.chain.HandIn(t.Context(), state.ChannelAction{Signed: signed}, func() (bool, error) {
+				v, err := at.chain.View(at.id, nil)
+				return err == nil && v.Channel.Lanes[e.Update.Lane].Head.Seq == e.Update.Seq, err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := at.bank.Payment(t.Context(), uetr)
+		if err != nil || p.Status == StatusSigned2 {
+			t.Errorf("after sixty blocks it is %s, %v", p.Status, err)
+		}
+	})
 }

@@ -19,11 +19,30 @@ import (
 // leaves it. A bank anchors by certificates, alone, or asks the other one first (Lanes.JointAnchors), and
 // anchors alone when that one does not sign.
 type anchorPace struct {
-	// behind is since when something is bound that is not anchored, or since the last anchor.
-	behind time.Time
+	// behind is since when something is bound in a lane that is not anchored, or since its last anchor. Each
+	// lane has its own: else a bank that anchors one of them all the time would keep the other one waiting.
+	behind [2]time.Time
 	// asked is when this bank last anchored, or proposed to.
 	asked    time.Time
 	anchored [2]uint32
+}
+
+// since is when the lane that has waited longest began to; zero if none waits.
+func (p *anchorPace) since(s *channels.Standing, now time.Time) (longest time.Time) {
+	for i := range s.Lanes {
+		l, behind := &s.Lanes[i], &p.behind[i]
+		switch {
+		case l.Bound == l.Anchored:
+			*behind = time.Time{}
+		case behind.IsZero() || l.Anchored != p.anchored[i]:
+			*behind = now
+		}
+		p.anchored[i] = l.Anchored
+		if !behind.IsZero() && (longest.IsZero() || behind.Before(longest)) {
+			longest = *behind
+		}
+	}
+	return longest
 }
 
 // How many anchor intervals pass before it is side B's turn, and before a bank anchors alone what it would
@@ -36,25 +55,18 @@ const (
 // anchor asks for an anchor if one is due.
 func (t *teller) anchor(n *turn) {
 	s, now := t.party.Standing(), time.Now()
-	due := [2]uint32{s.Lanes[0].Anchored, s.Lanes[1].Anchored}
-	if due != t.pace.anchored {
-		t.pace.anchored, t.pace.behind = due, now
-	}
-	if s.Lanes[0].Bound == due[0] && s.Lanes[1].Bound == due[1] {
-		t.pace.behind = time.Time{}
+	behind := t.pace.since(&s, now)
+	if behind.IsZero() {
 		return
 	}
-	if t.pace.behind.IsZero() {
-		t.pace.behind = now
-	}
 	every := t.tellers.Lanes.Anchor
-	waited := now.Sub(t.pace.behind)
+	waited := now.Sub(behind)
 	first := every
 	if t.own == channels.B {
 		first *= otherSideAfter
 	}
 	next := t.pace.asked.Add(every)
-	if at := t.pace.behind.Add(first); at.After(next) {
+	if at := behind.Add(first); at.After(next) {
 		next = at
 	}
 	if now.Before(next) {
