@@ -185,6 +185,12 @@ func (c *signChange) Run(s *session) error {
 		if _, ok := r.registry.Authorities().Index(own); !ok {
 			return refusal{fmt.Errorf("%s is no active authority", r.keys.self.Name)}
 		}
+		switch d.change.(type) {
+		case *chain.Register, *chain.Rotate:
+			return refusal{fmt.Errorf("%s: no command drafts that, and its keys are not shown here",
+				d.words(r.registry.Registry))}
+		case *chain.Suspend, *chain.Resume, *chain.Revoke, *chain.SetPolicy:
+		}
 		if err := r.signOnce(ctx, d); err != nil {
 			return err
 		}

@@ -2,11 +2,17 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/cosi"
+	"github.com/cypherlink/cypherlink/internal/wire"
 )
 
 // scribe is an authority at its command line.
@@ -87,7 +93,14 @@ func TestRegistryCommand(t *testing.T) {
 	short := a.spoil(suspend, func(j *draftJSON) { j.Change = j.Change[:10] })
 	a.says(a.registry(exitRefused, "sign", short), "change")
 
-	a.says(a.registry(0, "submit", suspend), "version 1: suspend Bank B")
+	// no command drafts other keys for somebody, so who has made a file of that is not helped
+	keyed := a.spoil(suspend, func(j *draftJSON) { j.Change = rotation(t, dir) })
+	a.says(a.registry(exitRefused, "sign", keyed), "other keys for Bank B (", "no command drafts that")
+
+	strange := a.spoil(suspend, func(j *draftJSON) {
+		j.Signatures[cypherlink.ParticipantID{1}] = strings.Repeat("ab", cosi.SignatureSize)
+	})
+	a.says(a.registry(0, "submit", strange), "version 1: suspend Bank B")
 	a.says(a.registry(0, "submit", suspend), "version 1 already")
 	a.says(a.registry(0, "show"), "version 1", "CYPBCNBJXXX  suspended")
 	a.says(a.registry(exitRefused, "submit", other), "stands on version 0 of the registry, which is at 1")
@@ -100,4 +113,26 @@ func TestRegistryCommand(t *testing.T) {
 	a.registry(0, "sign", policy)
 	a.says(a.registry(0, "submit", policy), "cypherium:CNY asks for 1 of Validator of DC/EP")
 	a.says(a.registry(0, "show"), "version 4", "Validator of DC/EP, Validator of DE")
+}
+
+// rotation is a change, in hexadecimal, that gives Bank B another TLS key.
+func rotation(t *testing.T, dir string) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, genesisName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := chain.ParseGenesis(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bank, err := find(g.Registry(), "Bank B")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := bank.KeySet
+	keys.TLS[0]++
+	var w wire.Writer
+	chain.AppendChange(&w, &chain.Rotate{ID: bank.ID, KeySet: keys})
+	return hex.EncodeToString(w.Bytes())
 }

@@ -230,26 +230,27 @@ func (d *draft) stands(r *chain.Registry) bool {
 	return false
 }
 
-// certify makes a certificate of the signatures. Whose is wrong, the error says.
+// certify makes a certificate of the signatures. If too few are right, the error says whose is wrong: else
+// whoever adds one would keep the change from the chain.
 func (d *draft) certify(r *registrar) (cosi.Certificate, error) {
 	roster, frame := r.registry.Authorities(), r.registry.Frame(d.version, d.change)
-	shares := map[int]cosi.Signature{}
+	shares, wrong := map[int]cosi.Signature{}, []error(nil)
 	for id, share := range d.shares {
-		at, ok := roster.Index(id)
-		if !ok {
-			return cosi.Certificate{}, fmt.Errorf("%s is no active authority", nameOf(r.registry.Registry, id))
+		if at, ok := roster.Index(id); ok {
+			shares[at] = share
+		} else {
+			wrong = append(wrong, fmt.Errorf("%s is no active authority", nameOf(r.registry.Registry, id)))
 		}
-		shares[at] = share
 	}
 	certificate, blamed, err := roster.Aggregate(frame, shares)
+	if err == nil {
+		return certificate, nil
+	}
 	for _, at := range blamed {
-		err = errors.Join(err, fmt.Errorf("the signature of %s is not over this change",
+		wrong = append(wrong, fmt.Errorf("the signature of %s is not over this change",
 			nameOf(r.registry.Registry, roster.Member(at).ID)))
 	}
-	if err != nil {
-		return cosi.Certificate{}, fmt.Errorf("a change takes %s: %w", needed(roster), err)
-	}
-	return certificate, nil
+	return cosi.Certificate{}, fmt.Errorf("a change takes %s: %w", needed(roster), errors.Join(append(wrong, err)...))
 }
 
 // write writes the file whole, or leaves it as it was.
