@@ -96,8 +96,14 @@ type durable struct {
 	counter uint64  // of the own proposals
 	stopped bool
 	// preimages are known; released, failed and gone are the outcomes to which the own bank is bound.
-	preimages              []cypherlink.Preimage
+	preimages              []secret
 	released, failed, gone []LockID
+}
+
+// secret is a preimage with its condition, which takes a hash.
+type secret struct {
+	condition cypherlink.Condition
+	preimage  cypherlink.Preimage
 }
 
 func (d *durable) fold(own Side, e Event) {
@@ -150,12 +156,12 @@ func (d *durable) fold(own Side, e Event) {
 			l.last = l.base
 		}
 	case Learned:
-		d.preimages = append(slices.Clip(d.preimages), e.Preimage)
+		d.preimages = append(d.preimages, secret{e.Preimage.Condition(), e.Preimage})
 	case Released:
-		d.released = append(slices.Clip(d.released), e.Lock)
+		d.released = append(d.released, e.Lock)
 	case Failed:
-		d.failed = append(slices.Clip(d.failed), e.Lock)
+		d.failed = append(d.failed, e.Lock)
 	case Gone:
-		d.gone = append(slices.Clip(d.gone), e.Lock)
+		d.gone = append(d.gone, e.Lock)
 	}
 }

@@ -35,16 +35,16 @@ func (p *Party) fail(lock LockID) {
 }
 
 func (p *Party) learn(preimage cypherlink.Preimage) {
-	if !slices.Contains(p.d.preimages, preimage) {
+	if _, known := p.known(preimage.Condition()); !known {
 		p.persist(Learned{preimage})
 	}
 }
 
 // known is the preimage of a condition, of those that this bank knows.
 func (p *Party) known(c cypherlink.Condition) (cypherlink.Preimage, bool) {
-	for _, preimage := range p.d.preimages {
-		if c.FulfilledBy(preimage) {
-			return preimage, true
+	for i := range p.d.preimages {
+		if s := &p.d.preimages[i]; s.condition == c {
+			return s.preimage, true
 		}
 	}
 	return cypherlink.Preimage{}, false

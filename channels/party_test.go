@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"encoding/binary"
 	"slices"
 	"testing"
 
@@ -456,6 +457,26 @@ func TestOldCopyWithLocks(t *testing.T) {
 		p.pays(A, 7)
 		p.arrive()
 		p.wantBound(A, 4)
+	}
+}
+
+// What a bank knows of locks that have ended is not copied for each further one: a channel has many.
+func TestManyLocksThatHaveEnded(t *testing.T) {
+	var events []Event
+	for i := range uint32(1 << 12) {
+		var preimage cypherlink.Preimage
+		binary.BigEndian.PutUint32(preimage[28:], i)
+		id := LockID(preimage)
+		events = append(events, Learned{preimage}, Released{id}, Failed{id}, Gone{id})
+	}
+	copies := testing.AllocsPerRun(1, func() {
+		var d durable
+		for _, e := range events {
+			d.fold(A, e)
+		}
+	})
+	if copies > 200 {
+		t.Errorf("%.0f copies for %d events", copies, len(events))
 	}
 }
 

@@ -183,6 +183,8 @@ func copyOf(p *Party) *Party {
 		c.d.lanes[i].entries = slices.Clone(c.d.lanes[i].entries)
 	}
 	c.drafts, c.told = slices.Clone(p.drafts), slices.Clip(p.told)
+	c.d.preimages, c.d.released = slices.Clip(p.d.preimages), slices.Clip(p.d.released)
+	c.d.failed, c.d.gone = slices.Clip(p.d.failed), slices.Clip(p.d.gone)
 	if p.view != nil {
 		v := *p.view
 		c.view = &v
