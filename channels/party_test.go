@@ -304,6 +304,9 @@ func TestLockIsEndorsedTooLate(t *testing.T) {
 		p.block()
 		l, _ := p.lockOf(30)
 		draft := p.parties[A].drafts[0].Update
+		if got := p.parties[A].Standing().Locks; got != 1 {
+			t.Errorf("%d locks are open or drafted", got)
+		}
 		for p.now.S < l.Expiry-1 {
 			p.block()
 		}
@@ -325,7 +328,10 @@ func TestLockIsEndorsedTooLate(t *testing.T) {
 // Many small locks are refused at the limit (attack H7).
 func TestLockLimits(t *testing.T) {
 	p := meet(t)
-	for range 3 {
+	for n := range 3 {
+		if got := p.parties[A].Standing().Locks; got != n {
+			t.Errorf("%d locks, want %d", got, n)
+		}
 		p.lockOf(1)
 	}
 	for name, l := range map[string]Lock{

@@ -7,6 +7,8 @@ type Standing struct {
 	Lanes [2]LaneStanding
 	// Free is what the own bank can pay now, after the reserve; negative where it is short of it.
 	Free int64
+	// Locks are open in the own lane, with those that are drafted.
+	Locks int
 	// Unsettled are the locks of the other lane that are this bank's by a reveal in time, and that the other
 	// bank has not settled at their expiry: a Close pays them out (H6).
 	Unsettled int
@@ -40,6 +42,14 @@ func (p *Party) Standing() Standing {
 	for _, lock := range p.peer().last.locks {
 		if r, ok := p.revealed(lock.Condition); ok && r.S < lock.Expiry && lock.Expiry <= p.view.Now.S {
 			s.Unsettled++
+		}
+	}
+	s.Locks = len(p.own().last.locks)
+	for i := range p.drafts {
+		for _, op := range p.drafts[i].Operations {
+			if _, lock := op.(Lock); lock {
+				s.Locks++
+			}
 		}
 	}
 	end := p.own().last.Head

@@ -18,6 +18,8 @@ type Channel struct {
 	Free cypherlink.Amount
 	// Synced tells whether both banks have compared their records since this one started.
 	Synced bool
+	// slots is how many locks this bank can make now, beside those that are open.
+	slots int
 	// Alerts say in words what an operator should look at; none if all is well.
 	Alerts []string
 }

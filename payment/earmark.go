@@ -18,7 +18,7 @@ type earmark struct {
 }
 
 // spare is what the institution can still promise to pay in its open channel with a peer: what is free and
-// not earmarked; nothing while the lane is not in order.
+// not earmarked; nothing while the lane is not in order, or once locks are promised of all that it may have.
 func (s *Tellers) spare(peer cypherlink.ParticipantID, asset cypherlink.Asset) cypherlink.Amount {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,12 +27,12 @@ func (s *Tellers) spare(peer cypherlink.ParticipantID, asset cypherlink.Asset) c
 
 // spareNow is spare; s.mu is held.
 func (s *Tellers) spareNow(peer cypherlink.ParticipantID, asset cypherlink.Asset) cypherlink.Amount {
-	free := cypherlink.Amount(0)
+	free, slots := cypherlink.Amount(0), 0
 	for _, t := range s.tellers {
 		shown := t.shown.Load()
 		if t.peer == peer && t.asset == asset && shown != nil && shown.State == channels.Opened &&
 			shown.Synced && !shown.Lanes[shown.Own].Suspended {
-			free = shown.Free
+			free, slots = shown.Free, shown.slots
 		}
 	}
 	now := time.Now()
@@ -42,7 +42,11 @@ func (s *Tellers) spareNow(peer cypherlink.ParticipantID, asset cypherlink.Asset
 			delete(s.earmarks, name)
 		case e.peer == peer && e.asset == asset:
 			free -= e.amount
+			slots--
 		}
+	}
+	if slots <= 0 {
+		return 0
 	}
 	return max(0, free)
 }

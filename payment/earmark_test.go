@@ -45,6 +45,16 @@ func TestEarmarks(t *testing.T) {
 		spare(10)
 		s.locked(channels.LockID{4})
 		spare(funds)
+		for i := range byte(lanes().Limits.Locks) {
+			if !promise(100+i, 1) {
+				t.Fatalf("%d locks are too many", i+1)
+			}
+		}
+		spare(0)
+		if promise(99, 1) {
+			t.Error("more locks are promised than there may be")
+		}
+		clear(s.earmarks)
 		promise(6, 7)
 		time.Sleep(9 * time.Second)
 		spare(funds - 7)

@@ -201,6 +201,7 @@ func (t *teller) show() {
 	s, c := t.party.Standing(), &t.view.Channel
 	shown := &Channel{Channel: *c, Now: t.view.Now, Own: t.own, Synced: s.Synced}
 	shown.Free = cypherlink.Amount(max(0, s.Free))
+	shown.slots = int(c.Limits.Locks) - s.Locks
 	for i, l := range s.Lanes {
 		shown.Lanes[i] = LaneView{
 			Gen: l.Gen, Written: l.Written, Certified: l.Certified, Bound: l.Bound, Anchored: l.Anchored,
