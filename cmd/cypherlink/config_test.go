@@ -33,7 +33,8 @@ func TestABrokerInTheClearIsOnLoopback(t *testing.T) {
 	}
 }
 
-// Where legs may move in channels the margins cover that nothing is released late in a lock's life.
+// Where legs may move in channels the margins cover that nothing is released late in a lock's life. Attack H6, a
+// difference of the two expiries that is too small for the ledgers' clocks, is refused before anything runs.
 func TestMarginsInChannels(t *testing.T) {
 	dir := t.TempDir()
 	file, _, err := draw(dir, ruleSets{cypherlink.Hash{1}, cypherlink.Hash{2}}, 1)
@@ -69,6 +70,11 @@ func TestMarginsInChannels(t *testing.T) {
 			"a relay that has too little time", func(m *marginConfig) { m.RelayWindow /= 2 },
 			ledgerDE, ledgerCypherium, false, false,
 		},
+		{"H6: clocks an hour apart", func(m *marginConfig) {
+			t := m.Measured[ledgerDE]
+			t.Skew = jsonDuration(time.Hour)
+			m.Measured[ledgerDE] = t
+		}, ledgerDE, ledgerCypherium, false, false},
 	} {
 		m := localMargins()
 		tt.edit(&m)
