@@ -8,9 +8,9 @@ import (
 )
 
 // announcedMost bounds the payments that are open here of each bank that pays: each takes a goroutine, a row
-// and up to 32 KiB until it is over. It is four seconds of 2,000 payments a second. Of as many at most that
+// and up to 32 KiB until it is over. It is one second of 2,000 payments a second. Of as many at most that
 // are refused for their parties' sake a record is kept in each Patience.Negotiate.
-const announcedMost = 1 << 13
+const announcedMost = 1 << 11
 
 // announcer is a bank that announces payments. It belongs to Connect.mu.
 type announcer struct {

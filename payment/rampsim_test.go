@@ -305,7 +305,7 @@ func (s *rampSim) empties() {
 func TestSimulatedRamp(t *testing.T) {
 	seeds, steps := uint64(20), 80
 	if testing.Short() {
-		seeds, steps = 3, 60
+		seeds, steps = 1, 60
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
