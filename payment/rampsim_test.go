@@ -303,7 +303,7 @@ func (s *rampSim) empties() {
 // block and every command at the external ledger, for each asset: escrow = accounts + custodies + channels +
 // what has left either ledger and not come in at the other.
 func TestSimulatedRamp(t *testing.T) {
-	seeds, steps := uint64(20), 80
+	seeds, steps := uint64(8), 80
 	if testing.Short() {
 		seeds, steps = 1, 60
 	}

@@ -151,7 +151,7 @@ func (s *laneSim) ends() {
 
 // The banks' processes over a bad network, with crashes, from seeds.
 func TestSimulatedChannels(t *testing.T) {
-	seeds, steps := uint64(30), 60
+	seeds, steps := uint64(16), 60
 	if testing.Short() {
 		seeds, steps = 4, 40
 	}
