@@ -32,8 +32,8 @@ type laneLog struct {
 	// got it.
 	from Update
 	// entries follow base without a gap. Of the own lane they are what was written, of the other
-	// one what was countersigned. They are many where
-	// nothing is anchored, so no payment goes through all of them.
+	// one what was countersigned. They are many where nothing is anchored, so no payment goes through all
+	// of them.
 	entries []logged
 	// last is where the entries end.
 	last tip

@@ -28,6 +28,7 @@ import (
 type registryCommand struct {
 	Show   showRegistry `cmd:"" help:"Print the registry as the chain has it now."`
 	Draft  draftChange  `cmd:"" help:"Write a change into a file, for the authorities to sign."`
+	Read   readChange   `cmd:"" help:"Say what a change does, and who has signed it."`
 	Sign   signChange   `cmd:"" help:"Add this authority's signature to a change."`
 	Submit submitChange `cmd:"" help:"Hand in a change that enough authorities have signed."`
 }
@@ -166,12 +167,42 @@ func nameOf(r *chain.Registry, id cypherlink.ParticipantID) string {
 	return id.String()
 }
 
+type readChange struct {
+	registrarOptions
+	Change string `arg:"" help:"File of the change." type:"existingfile"`
+}
+
+// Run says what the change does, if the registry would take it, and who has signed that.
+func (c *readChange) Run(s *session) error {
+	return c.with(s, func(_ context.Context, r *registrar) error {
+		d, err := readDraft(c.Change)
+		if err == nil {
+			err = d.check(r)
+		}
+		if err != nil {
+			return refusal{err}
+		}
+		d.tell(s.out, r)
+		return nil
+	})
+}
+
+// tell says what the change does, and whose signatures hold.
+func (d *draft) tell(out io.Writer, r *registrar) {
+	fmt.Fprintf(out, "%s\nversion %d after %d; it takes %s", d.words(r.registry.Registry), d.version, d.base,
+		needed(r.registry.Authorities()))
+	if signed := d.signers(r); len(signed) > 0 {
+		fmt.Fprintf(out, "; signed by %s", names(r.registry.Registry, signed))
+	}
+	fmt.Fprintln(out)
+}
+
 type signChange struct {
 	registrarOptions
 	Change string `arg:"" help:"File of the change." type:"existingfile"`
 }
 
-// Run says what is signed, and signs it.
+// Run says what is to be signed, and signs it.
 func (c *signChange) Run(s *session) error {
 	return c.with(s, func(ctx context.Context, r *registrar) error {
 		d, err := readDraft(c.Change)
@@ -191,6 +222,7 @@ func (c *signChange) Run(s *session) error {
 				d.words(r.registry.Registry))}
 		case *chain.Suspend, *chain.Resume, *chain.Revoke, *chain.SetPolicy:
 		}
+		d.tell(s.out, r)
 		if err := r.signOnce(ctx, d); err != nil {
 			return err
 		}
@@ -202,9 +234,7 @@ func (c *signChange) Run(s *session) error {
 		if err := d.write(c.Change); err != nil {
 			return err
 		}
-		fmt.Fprintf(s.out, "signed by %s: %s\nversion %d after %d; signed by %d, it takes %s\n",
-			r.keys.self.Name, d.words(r.registry.Registry), d.version, d.base, len(d.shares),
-			needed(r.registry.Authorities()))
+		fmt.Fprintf(s.out, "signed by %s\n", names(r.registry.Registry, d.signers(r)))
 		return nil
 	})
 }

@@ -78,7 +78,16 @@ func TestRegistryCommand(t *testing.T) {
 	a.says(a.registry(exitRefused, "draft", "resume", "Bank B", "--out", other), "registry_status_differs")
 	a.says(a.registry(exitRefused, "draft", "policy", "cypherium:CNY", "2", "Validator of DE", "--out", other), "the policy cannot be met")
 	a.says(a.registry(exitRefused, "submit", suspend), "1 of 1 authorities", "0 of 1")
-	a.says(a.registry(0, "sign", suspend), "signed by Authority of the scheme: suspend Bank B")
+	if said := a.registry(0, "read", suspend); !strings.Contains(said, "suspend Bank B (") || strings.Contains(said, "signed by") {
+		t.Error(said)
+	}
+	a.says(a.registry(0, "sign", suspend), "suspend Bank B (", "signed by Authority of the scheme")
+	a.says(a.registry(0, "read", suspend), "it takes 1 of 1 authorities; signed by Authority of the scheme")
+	// a signature that is over something else is nobody's
+	later := a.spoil(suspend, func(j *draftJSON) { j.Version++ })
+	if said := a.registry(0, "read", later); strings.Contains(said, "signed by") {
+		t.Error(said)
+	}
 
 	// an authority signs one change for a version
 	a.registry(0, "draft", "revoke", "Bank B", "--out", other)

@@ -142,8 +142,7 @@ func (o *draftOptions) write(s *session, drawUp func(*chain.Registry) (chain.Cha
 		if err := d.write(o.Out); err != nil {
 			return err
 		}
-		fmt.Fprintf(s.out, "%s\nversion %d after %d; it takes %s\n", d.words(r.registry.Registry), d.version, d.base,
-			needed(r.registry.Authorities()))
+		d.tell(s.out, r)
 		return nil
 	})
 }
@@ -228,6 +227,18 @@ func (d *draft) stands(r *chain.Registry) bool {
 		return ok && rec.KeySet == c.KeySet
 	}
 	return false
+}
+
+// signers are the authorities whose signatures are over this change.
+func (d *draft) signers(r *registrar) (all []cypherlink.ParticipantID) {
+	roster, frame := r.registry.Authorities(), r.registry.Frame(d.version, d.change)
+	for i := range roster.Len() {
+		id := roster.Member(i).ID
+		if share, ok := d.shares[id]; ok && roster.VerifyShare(frame, i, share) == nil {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 // certify makes a certificate of the signatures. If too few are right, the error says whose is wrong: else

@@ -192,17 +192,22 @@ func (f *flow) flows(many int) {
 // ends waits until a payment never changes any more.
 func (f *flow) ends(p flowed) *payment.Payment {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
-	defer cancel()
-	var now *payment.Payment
-	err := until(ctx, "payment "+p.uetr.String(), func() (_ bool, err error) {
-		now, err = bankOf(f.t, f.s, p.from).connect.Payment(ctx, p.uetr)
-		return err == nil && over(now.Status), err
-	})
+	now, err := f.awaits(p)
 	if err != nil {
 		f.t.Fatal(now, err)
 	}
 	return now
+}
+
+func (f *flow) awaits(p flowed) (now *payment.Payment, err error) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	bank := bankOf(f.t, f.s, p.from)
+	err = until(ctx, "payment "+p.uetr.String(), func() (_ bool, err error) {
+		now, err = bank.connect.Payment(ctx, p.uetr)
+		return err == nil && over(now.Status), err
+	})
+	return now, err
 }
 
 // tally waits until all have ended, and tells what a bank has gained, and how many have ended how: completed,
@@ -259,12 +264,15 @@ func TestABankIsSuspendedAmidPayments(t *testing.T) {
 	var payers sync.WaitGroup
 	for _, folder := range []string{folderA, folderA, folderB, folderB} {
 		payers.Go(func() {
-			for range 200 {
+			for {
 				select {
 				case <-stop:
 					return
-				case <-time.After(20 * time.Millisecond):
-					f.pay(folder)
+				default:
+				}
+				if now, err := f.awaits(f.pay(folder)); err != nil {
+					t.Error(now, err)
+					return
 				}
 			}
 		})
