@@ -162,6 +162,9 @@ func (c *Clearing) QuoteOnce(
 		}
 		return standUnder(tx, key, raw, offerStream(hash), 1)
 	})
+	if fresh != nil && (err != nil || replayed) {
+		c.Tellers.forgo(fresh.Quote.Hash())
+	}
 	return quote, replayed, err
 }
 

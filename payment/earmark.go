@@ -80,6 +80,13 @@ func (s *Tellers) assign(quote cypherlink.Hash, lock channels.LockID) {
 	}
 }
 
+// forgo keeps nothing for a quote that nobody was given.
+func (s *Tellers) forgo(quote cypherlink.Hash) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.earmarks, quote)
+}
+
 // locked says that a lock is written: its money is free no more, so it need not be kept.
 func (s *Tellers) locked(lock channels.LockID) {
 	s.mu.Lock()

@@ -153,3 +153,39 @@ func TestQuotesChooseChannels(t *testing.T) {
 		}
 	})
 }
+
+// What is promised of a channel is not released to the bank's account, although it is above its band; and a
+// quote that was given before, to the same request, promises nothing again.
+func TestPromisedMoneyStays(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		until := time.Now().Add(time.Hour)
+		if !a.Tellers.earmark(cypherlink.Hash{1}, earmark{w.b.id(), assetDCEP(), funds, until}) {
+			t.Fatal("the money is not there")
+		}
+		a.Tellers.Lanes.Bands = map[cypherlink.Asset]Band{assetDCEP(): {Low: 1, Target: 2, High: funds / 2}}
+		time.Sleep(time.Minute)
+		ch, err := a.Tellers.Channel(t.Context(), id)
+		if err != nil || ch.Releases != 0 {
+			t.Errorf("%d releases, %v", ch.Releases, err)
+		}
+		a.Tellers.forgo(cypherlink.Hash{1})
+		w.eventually("it is released", func() bool {
+			ch, err := a.Tellers.Channel(t.Context(), id)
+			return err == nil && ch.Releases == 1
+		})
+	})
+	playChannel(t, func(t *testing.T, w *channelWorld, _, b *Connect) {
+		c := w.startClearing()
+		w.openedBy(c.Tellers, b.Tellers)
+		r := &QuoteRequest{Source: assetDE(), Destination: assetDCEP(), Amount: 10, Payee: w.b.id()}
+		for range 3 {
+			if _, _, err := c.QuoteOnce(t.Context(), w.a.id(), r, []byte("quote"), "key"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := c.Tellers.spare(w.b.id(), assetDCEP()); got != funds-10 {
+			t.Errorf("%d are left, want %d", got, funds-10)
+		}
+	})
+}

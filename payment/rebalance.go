@@ -38,11 +38,12 @@ func (s *Tellers) rebalance(ctx context.Context) error {
 			continue
 		}
 		var err error
+		spare := s.spare(t.peer, t.asset) // what is promised stays
 		switch {
 		case shown.Free < band.Low:
 			err = s.topUp(ctx, t, shown, band.Target-shown.Free)
-		case shown.Free > band.High:
-			t.tell(tellerInput{release: &releaseOrder{release: release{Amount: shown.Free - band.Target}}})
+		case spare > band.High:
+			t.tell(tellerInput{release: &releaseOrder{release: release{Amount: spare - band.Target}}})
 		}
 		if err != nil {
 			return err
