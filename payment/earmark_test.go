@@ -159,11 +159,25 @@ func TestQuotesChooseChannels(t *testing.T) {
 func TestPromisedMoneyStays(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
+		w.stop(w.a)
+		w.band = Band{Low: 1, Target: 2, High: funds}
+		a = w.startBank(w.a)
+		free := func(want cypherlink.Amount) {
+			t.Helper()
+			w.eventually("the channel has it", func() bool {
+				ch, err := a.Tellers.Channel(t.Context(), id)
+				return err == nil && ch.Synced && ch.Free == want
+			})
+		}
+		free(funds)
 		until := time.Now().Add(time.Hour)
 		if !a.Tellers.earmark(cypherlink.Hash{1}, earmark{w.b.id(), assetDCEP(), funds, until}) {
 			t.Fatal("the money is not there")
 		}
-		a.Tellers.Lanes.Bands = map[cypherlink.Asset]Band{assetDCEP(): {Low: 1, Target: 2, High: funds / 2}}
+		if _, err := a.Tellers.Order(t.Context(), id, FundOrder{funds}, []byte("more"), "fund-2"); err != nil {
+			t.Fatal(err)
+		}
+		free(2 * funds)
 		time.Sleep(time.Minute)
 		ch, err := a.Tellers.Channel(t.Context(), id)
 		if err != nil || ch.Releases != 0 {
