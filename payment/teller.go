@@ -261,7 +261,7 @@ func (t *teller) handle(ctx context.Context, n *turn, in tellerInput) {
 	case in.pay != nil:
 		t.adopt(in.pay)
 	case in.lock != nil:
-		t.take(n, in.lock)
+		t.take(ctx, n, in.lock)
 	case in.endorsed != nil:
 		n.refused = in.endorsed
 		_ = t.do(n, func(now int64) (channels.Effects, error) {

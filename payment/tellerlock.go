@@ -2,6 +2,7 @@ package payment
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,10 +70,10 @@ func newTellerLocks(r *store.Reader, own channels.Side, log []channels.Event) (*
 }
 
 // take does what is ordered of a lock.
-func (t *teller) take(n *turn, o *lockOrder) {
+func (t *teller) take(ctx context.Context, n *turn, o *lockOrder) {
 	switch {
 	case o.make != nil:
-		t.makeLock(n, o)
+		t.makeLock(ctx, n, o)
 	case o.learn != nil:
 		h := t.locks.book.locks[o.id]
 		due := t.view.Now.S + t.tellers.Lanes.LagS + t.tellers.Lanes.InclusionS
@@ -100,8 +101,8 @@ func (n *turn) refuse(to chan error, err error) {
 	}
 }
 
-// makeLock orders the lock, unless it is ordered or made.
-func (t *teller) makeLock(n *turn, o *lockOrder) {
+// makeLock orders the lock, unless it is ordered or made, or has ended: an order may be slower than its lock.
+func (t *teller) makeLock(ctx context.Context, n *turn, o *lockOrder) {
 	lock, ok := LockOf(t.network(), &o.make.Subject)
 	if !ok {
 		n.reply(o.reply, refuse(channels.L4.Code(), "FF01", "L4: the leg moves as no lock", nil))
@@ -115,11 +116,17 @@ func (t *teller) makeLock(n *turn, o *lockOrder) {
 	if h != nil && h.told != ledger.Absent {
 		return
 	}
-	t.locks.asked[lock.ID] = &askedLock{o.make, []chan error{o.reply}}
 	if h != nil {
+		t.locks.asked[lock.ID] = &askedLock{o.make, []chan error{o.reply}}
 		return
 	}
-	err := t.do(n, func(ms int64) (channels.Effects, error) {
+	record, err := t.tellers.locks.Find(ctx, lock.ID)
+	if err != nil || record.Last != nil {
+		n.refuse(o.reply, err)
+		return
+	}
+	t.locks.asked[lock.ID] = &askedLock{o.make, []chan error{o.reply}}
+	err = t.do(n, func(ms int64) (channels.Effects, error) {
 		return t.party.Order(ms, []channels.Operation{lock})
 	})
 	if err != nil {

@@ -57,6 +57,38 @@ func TestPayerIsGone(t *testing.T) {
 	s.becomes(w.Alice, w.ID(p), ledger.Confirmed)
 }
 
+// A Prepare that is repeated while its lock settles reaches the lane after it: it locks nothing again.
+func TestOrderAfterTheEnd(t *testing.T) {
+	w := ledgertest.NewWorld()
+	s := newStrait(t, w)
+	free := func() cypherlink.Amount {
+		ch, err := s.end(w.Alice).connect.Tellers.Channel(s.Context(), s.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ch.Free
+	}
+	had := free()
+	confirmed := s.world.Payment("one", 700, s.now().Unix()+20)
+	returned := s.world.Payment("two", 200, s.now().Unix()+20)
+	for _, p := range []ledgertest.Payment{confirmed, returned} {
+		s.submit(w.Alice, w.Prepare(p), ledger.Prepared)
+	}
+	s.submit(w.Bob, w.Confirm(w.Bob, confirmed), ledger.Confirmed)
+	s.submit(w.Bob, w.Return(w.Bob, returned), ledger.Returned)
+	s.becomes(w.Alice, w.ID(confirmed), ledger.Confirmed)
+	s.becomes(w.Alice, w.ID(returned), ledger.Returned)
+	s.eventually("the locks have left the lane", func() bool { return free() == had-700 })
+	for _, p := range []ledgertest.Payment{confirmed, returned} {
+		s.end(w.Alice).connect.Tellers.Locks().Make(w.Prepare(p).Command.(*ledger.Prepare))
+	}
+	later := s.world.Payment("three", 10, s.now().Unix()+20)
+	s.submit(w.Alice, w.Prepare(later), ledger.Prepared)
+	if got := free(); got != had-710 {
+		t.Errorf("%d are free, want %d", got, had-710)
+	}
+}
+
 // Reveals that the chain does not take in before the expiry: the lock lapses at both ends, and a preimage that
 // is known afterwards pays nobody (H1, H4, H5).
 func TestRevealIsTooLate(t *testing.T) {
