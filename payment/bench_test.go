@@ -7,19 +7,20 @@ import (
 	"testing"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/follow/followtest"
 	"github.com/cypherlink/cypherlink/channels"
 )
 
 // crowdedChain is a chain that has one channel many times over, under other ids.
 type crowdedChain struct {
-	*memoryChain
+	*followtest.Chain
 	all []*channels.Channel
 }
 
 func (c *crowdedChain) Channels() ([]*channels.Channel, error) { return c.all, nil }
 
 func (c *crowdedChain) View(id channels.ID, _ []cypherlink.Condition) (channels.View, error) {
-	h := c.state.Header()
+	h := c.Head()
 	at := binary.BigEndian.Uint64(id[:8])
 	return channels.View{Channel: *c.all[at], Now: channels.Time{S: h.TimeMS / 1000, Height: h.Height}}, nil
 }
@@ -46,7 +47,7 @@ func BenchmarkIdleTellers(b *testing.B) {
 		template.Lanes[i].Signers.Payer, _ = roll.Signer(template.Banks[i])
 		template.Lanes[i].Signers.Payee, _ = roll.Signer(template.Banks[1-i])
 	}
-	crowd := &crowdedChain{memoryChain: w.chain}
+	crowd := &crowdedChain{Chain: w.chain}
 	for i := range uint64(many) {
 		c := template
 		binary.BigEndian.PutUint64(c.ID[:8], i)

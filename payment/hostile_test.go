@@ -27,10 +27,11 @@ func (w *channelWorld) speaks(from *player, to *Connect, id channels.ID, all ...
 // writes is the first update of a bank's lane, signed by it and by as many Validators as it takes.
 func (w *channelWorld) writes(by *player, id channels.ID, ops ...channels.Operation) channels.Entry {
 	w.tb.Helper()
-	ch, ok, err := w.chain.state.Channel(id)
-	if err != nil || !ok {
-		w.tb.Fatal(ok, err)
+	v, err := w.chain.View(id, nil)
+	if err != nil {
+		w.tb.Fatal(err)
 	}
+	ch := &v.Channel
 	side, _ := ch.Side(by.id())
 	u := channels.Update{
 		Channel: id, Lane: side, Gen: ch.Lanes[side].Gen, Prev: cypherlink.Hash(id), Body: channels.BodyRoot(ops),
@@ -132,7 +133,7 @@ func TestFollowerStandsStill(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
 		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
-		w.chain.halt(true)
+		w.chain.Halt(true)
 		begun := time.Now()
 		for time.Since(begun) < time.Duration(lanes().LagS+2)*time.Second {
 			_ = w.speaks(w.b, a, id, channels.Refusal{Rule: channels.L4}) // small talk
@@ -151,7 +152,7 @@ func TestFollowerStandsStill(t *testing.T) {
 		if way := w.way(a, uetr); slices.Contains(way, StatusSigned2) {
 			t.Errorf("the way was %v", way)
 		}
-		w.chain.halt(false)
+		w.chain.Halt(false)
 		w.until(a, uetr, StatusCompleted, StatusAborted)
 	})
 }
@@ -263,16 +264,19 @@ func TestWrittenAgainAfterVoid(t *testing.T) {
 		uetr := w.pays(a, 1, w.a, w.b, "10.00")
 		pay := channels.Pay{Payment: uetr, Amount: 10_00, Terms: w.promised(b, uetr)}
 		w.stop(w.a)
-		w.chain.halt(true)
+		w.chain.Halt(true)
 		offer := channels.Offer{Entry: w.writes(w.a, id, pay)}
 		if err := w.speaks(w.a, b, id, offer); err != nil {
 			t.Fatal(err)
 		}
 		w.until(b, uetr, StatusSigned2)
 		w.stop(w.b)
-		w.chain.halt(false)
-		ch, _, _ := w.chain.state.Channel(id)
-		side, _ := ch.Side(w.a.id())
+		w.chain.Halt(false)
+		v, err := w.chain.View(id, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		side, _ := v.Channel.Side(w.a.id())
 		w.act(w.a, channels.Dispute{Channel: id, Lane: side, Slot: channels.Slot{Seq: math.MaxUint32}})
 		w.eventually("the generation has ended", func() bool {
 			v, err := w.chain.View(id, nil)
@@ -381,8 +385,8 @@ func TestOpenings(t *testing.T) {
 			}
 			w.opened(a, b)
 			all, err := a.Tellers.Channels(t.Context())
-			if err != nil || len(all) != 1 || w.chain.seen["channels.Open"] != 1 {
-				t.Errorf("%d channels, %v, of %v", len(all), err, w.chain.seen)
+			if err != nil || len(all) != 1 || w.chain.Seen()["channels.Open"] != 1 {
+				t.Errorf("%d channels, %v, of %v", len(all), err, w.chain.Seen())
 			}
 		})
 	})

@@ -26,7 +26,7 @@ func TestChainCannotBeRead(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
 		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
-		w.chain.onView(func() error { return errDown })
+		w.chain.OnView(func() error { return errDown })
 		begun := time.Now()
 		w.until(a, w.pays(a, 2, w.a, w.b, "20.00"), StatusSigned2)
 		if took := time.Since(begun); took >= time.Duration(lanes().LagS)*time.Second {
@@ -48,7 +48,7 @@ func TestChainCannotBeRead(t *testing.T) {
 		if way := w.way(a, uetr); slices.Contains(way, StatusSigned2) {
 			t.Errorf("the way was %v", way)
 		}
-		w.chain.onView(nil)
+		w.chain.OnView(nil)
 		w.until(a, uetr, StatusCompleted)
 		if got := w.books[w.b.id()].balance; got != 60_00 {
 			t.Errorf("the creditors have %d", got)
@@ -117,17 +117,12 @@ func entries(of reflect.Value) (n int) {
 func TestPauseAfterARefusal(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
-		refused := func() int {
-			w.chain.mu.Lock()
-			defer w.chain.mu.Unlock()
-			return len(w.chain.refused)
-		}
-		before := refused()
+		before := w.chain.Refused()
 		if _, err := order(t, a, id, FundOrder{w.account(w.a) + 1}, "too-much"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(20 * lanes().Resend)
-		if n := refused() - before; n < 5 || n > 20 {
+		if n := w.chain.Refused() - before; n < 5 || n > 20 {
 			t.Errorf("handed in %d times in %v, with %v after each refusal", n, 20*lanes().Resend, lanes().Resend)
 		}
 	})
@@ -139,7 +134,7 @@ func TestOrderEndsWithTheBank(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
 		stands := make(chan struct{})
-		w.chain.onView(func() error { <-stands; return nil })
+		w.chain.OnView(func() error { <-stands; return nil })
 		time.Sleep(2 * freshness) // the teller looks, and stands still
 		told := make(chan error, 1)
 		go func() {
@@ -155,7 +150,7 @@ func TestOrderEndsWithTheBank(t *testing.T) {
 			close(stopped)
 		}()
 		synctest.Wait()
-		w.chain.onView(nil)
+		w.chain.OnView(nil)
 		close(stands)
 		if err := <-told; !errors.Is(err, connector.ErrStopped) {
 			t.Errorf("told %v", err)

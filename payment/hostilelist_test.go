@@ -406,7 +406,7 @@ func TestH7LocksHeldToTheirExpiry(t *testing.T) {
 			t.Errorf("bank B can spend %d", got)
 		}
 		at.recovers(0, 0)
-		if n := at.chain.seen["channels.Reveal"]; n != 0 {
+		if n := at.chain.Seen()["channels.Reveal"]; n != 0 {
 			t.Errorf("%d reveals", n)
 		}
 	})

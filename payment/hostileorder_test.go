@@ -222,7 +222,7 @@ func TestCloseIsKept(t *testing.T) {
 				if got, want := w.account(w.a), openingAmount-10_00; int64(got) != int64(want) {
 					t.Errorf("the account has %d, want %d", got, want)
 				}
-				if alone := w.chain.seen["channels.Close"]; (alone > 0) != silent {
+				if alone := w.chain.Seen()["channels.Close"]; (alone > 0) != silent {
 					t.Errorf("%d closes by a bank alone", alone)
 				}
 			})

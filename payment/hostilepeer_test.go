@@ -136,7 +136,7 @@ func TestChainDown(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
 		id := w.opened(a, b)
 		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
-		w.chain.halt(true)
+		w.chain.Halt(true)
 		time.Sleep(time.Duration(lanes().LagS+2) * time.Second)
 		var all []cypherlink.UETR
 		for i := range 5 {
@@ -148,7 +148,7 @@ func TestChainDown(t *testing.T) {
 				t.Errorf("%+v, %v", p, err)
 			}
 		}
-		w.chain.halt(false)
+		w.chain.Halt(false)
 		moved := cypherlink.Amount(10_00)
 		for _, uetr := range all {
 			if p := w.until(a, uetr, StatusCompleted, StatusAborted, StatusRejected); p.Status == StatusCompleted {

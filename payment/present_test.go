@@ -7,16 +7,17 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/follow/followtest"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/store"
 )
 
 // paidOut is a chain of which somebody sees that his channels have paid out.
-type paidOut struct{ *memoryChain }
+type paidOut struct{ *followtest.Chain }
 
 func (c paidOut) Channels() ([]*channels.Channel, error) {
-	all, err := c.memoryChain.Channels()
+	all, err := c.Chain.Channels()
 	for i := range all {
 		closed := *all[i]
 		closed.State = channels.Closed
@@ -125,10 +126,8 @@ func (w *channelWorld) reveals(by *player, preimage cypherlink.Preimage) {
 	if a.Signature, err = by.identity.Sign(a.Frame()); err != nil {
 		w.tb.Fatal(err)
 	}
-	err = w.chain.HandIn(w.tb.Context(), state.ChannelAction{Signed: a}, func() (bool, error) {
-		w.chain.mu.Lock()
-		defer w.chain.mu.Unlock()
-		_, ok, err := w.chain.state.Reveal(preimage.Condition())
+	err = w.chain.HandIn(w.tb.Context(), state.ChannelAction{Signed: a}, func() (ok bool, err error) {
+		w.chain.Read(func(s *state.State) { _, ok, err = s.Reveal(preimage.Condition()) })
 		return ok, err
 	})
 	if err != nil {

@@ -98,11 +98,7 @@ func (s *rampSim) crosses() {
 
 // throw puts a command into the chain's pool.
 func (s *rampSim) throw(by *player, c ledger.Command) {
-	signed := s.signed(by, s.genesis.Chain(), c)
-	s.chain.mu.Lock()
-	defer s.chain.mu.Unlock()
-	tx := state.NewTransaction(state.Command{Signed: signed})
-	s.chain.pool[tx.Hash] = tx
+	s.chain.Put(state.Command{Signed: s.signed(by, s.genesis.Chain(), c)})
 }
 
 func (s *rampSim) signed(by *player, to cypherlink.LedgerID, c ledger.Command) *ledger.SignedCommand {
@@ -238,20 +234,21 @@ func (s *rampSim) empties() {
 	net := map[cypherlink.Asset]cypherlink.Amount{} // what A has gained
 	net[assetDCEP()] = s.books[s.who[0].id()].balance
 	time.Sleep(30 * time.Second) // the last custody
-	s.chain.mu.Lock()
-	err := s.chain.state.Custodies(func(c ledger.Custody) bool {
-		f := &c.Subject.Fields
-		switch {
-		case c.State == ledger.Prepared:
-			s.tb.Errorf("custody %s stays prepared", c.ID)
-		case c.State == ledger.Confirmed && f.Credit.Owner == s.who[0].id():
-			net[f.Asset] += f.Amount
-		case c.State == ledger.Confirmed:
-			net[f.Asset] -= f.Amount
-		}
-		return true
+	var err error
+	s.chain.Read(func(final *state.State) {
+		err = final.Custodies(func(c ledger.Custody) bool {
+			f := &c.Subject.Fields
+			switch {
+			case c.State == ledger.Prepared:
+				s.tb.Errorf("custody %s stays prepared", c.ID)
+			case c.State == ledger.Confirmed && f.Credit.Owner == s.who[0].id():
+				net[f.Asset] += f.Amount
+			case c.State == ledger.Confirmed:
+				net[f.Asset] -= f.Amount
+			}
+			return true
+		})
 	})
-	s.chain.mu.Unlock()
 	if err != nil {
 		s.tb.Fatal(err)
 	}

@@ -133,7 +133,9 @@ func (w *rampWorld) blocks(ctx context.Context) {
 			return
 		case <-tick.C:
 			w.event.Lock()
-			w.chain.block()
+			if err := w.chain.Block(); err != nil {
+				w.tb.Error(err)
+			}
 			w.weigh()
 			w.event.Unlock()
 		}
@@ -142,17 +144,17 @@ func (w *rampWorld) blocks(ctx context.Context) {
 
 // Burn is ledger.Burns': a burn is proved by its id, if the final state has it.
 func (w *rampWorld) Burn(evidence []byte) (x ledger.Crossing, err error) {
-	err = state.ErrUnknown
-	w.chain.mu.Lock()
-	defer w.chain.mu.Unlock()
-	scan := w.chain.state.Crossings(func(p state.Passed) bool {
-		if string(p.ID[:]) == string(evidence) && p.Crossing.Asset.Ledger == w.genesis.Chain() {
-			x, err = p.Crossing, nil
-		}
-		return err != nil
+	found := false
+	w.chain.Read(func(s *state.State) {
+		err = s.Crossings(func(p state.Passed) bool {
+			if string(p.ID[:]) == string(evidence) && p.Crossing.Asset.Ledger == w.genesis.Chain() {
+				x, found = p.Crossing, true
+			}
+			return !found
+		})
 	})
-	if scan != nil {
-		return x, scan
+	if err == nil && !found {
+		err = state.ErrUnknown
 	}
 	return x, err
 }
@@ -187,14 +189,14 @@ func (s scales) sum() cypherlink.Amount {
 }
 
 // weigh holds escrow against what is on the chain and what is on its way. The caller holds event.
-func (w *rampWorld) weigh() {
-	w.chain.mu.Lock()
-	defer w.chain.mu.Unlock()
+func (w *rampWorld) weigh() { w.chain.Read(w.weighState) }
+
+func (w *rampWorld) weighState(final *state.State) {
 	on := map[cypherlink.Asset]*scales{}
 	for _, asset := range backed() {
 		on[asset] = &scales{}
 	}
-	balances, err := w.chain.state.Balances()
+	balances, err := final.Balances()
 	if err != nil {
 		w.tb.Error(err)
 		return
@@ -202,7 +204,7 @@ func (w *rampWorld) weigh() {
 	for _, b := range balances {
 		on[b.Asset].accounts += b.Amount
 	}
-	err = w.chain.state.Custodies(func(c ledger.Custody) bool {
+	err = final.Custodies(func(c ledger.Custody) bool {
 		if c.State == ledger.Prepared {
 			on[c.Subject.Fields.Asset].custodies += c.Subject.Fields.Amount
 		}
@@ -211,7 +213,7 @@ func (w *rampWorld) weigh() {
 	if err != nil {
 		w.tb.Error(err)
 	}
-	err = w.chain.state.Channels(func(c *channels.Channel) bool {
+	err = final.Channels(func(c *channels.Channel) bool {
 		if c.State != channels.Closed {
 			on[c.Asset].channels += cypherlink.Amount(c.Total())
 		}
@@ -221,7 +223,7 @@ func (w *rampWorld) weigh() {
 		w.tb.Error(err)
 	}
 	passed := map[ledger.CrossingID]bool{}
-	err = w.chain.state.Crossings(func(p state.Passed) bool {
+	err = final.Crossings(func(p state.Passed) bool {
 		passed[p.ID] = true
 		if _, paid := w.paid[p.ID]; p.Crossing.Asset.Ledger == w.genesis.Chain() && !paid {
 			on[p.Crossing.Asset].leaving += p.Crossing.Amount
@@ -245,7 +247,7 @@ func (w *rampWorld) weigh() {
 		if escrow := w.escrow[backing(asset)]; s.sum() != escrow {
 			w.tipped = true
 			w.tb.Errorf("block %d: escrow %d of %s, on the chain and on the way %d: %+v",
-				w.chain.state.Header().Height, escrow, asset, s.sum(), *s)
+				final.Header().Height, escrow, asset, s.sum(), *s)
 		}
 	}
 }
@@ -278,13 +280,13 @@ func (w *rampWorld) crossChain(ctx context.Context, c *ledger.SignedCommand) (le
 	id := ledger.CrossingID(c.Command.About(w.genesis.Network()))
 	p := ledger.Passage{Ledger: c.Ledger, Evidence: id[:]}
 	err := w.chain.HandIn(ctx, state.Command{Signed: c}, func() (found bool, err error) {
-		w.chain.mu.Lock()
-		defer w.chain.mu.Unlock()
-		err = w.chain.state.Crossings(func(passed state.Passed) bool {
-			if passed.ID == id {
-				p.Crossing, found = passed.Crossing, true
-			}
-			return !found
+		w.chain.Read(func(s *state.State) {
+			err = s.Crossings(func(passed state.Passed) bool {
+				if passed.ID == id {
+					p.Crossing, found = passed.Crossing, true
+				}
+				return !found
+			})
 		})
 		return found, err
 	})

@@ -38,7 +38,7 @@ func TestAnchors(t *testing.T) {
 				}
 				w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
 				w.until(b, w.pays(b, 2, w.b, w.a, "20.00"), StatusCompleted)
-				if seen := w.chain.seen; seen[tt.want] == 0 || seen[tt.none] != 0 {
+				if seen := w.chain.Seen(); seen[tt.want] == 0 || seen[tt.none] != 0 {
 					t.Errorf("the chain has seen %v", seen)
 				}
 			})

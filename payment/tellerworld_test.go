@@ -11,8 +11,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
-	"github.com/cypherlink/cypherlink/chain"
-	"github.com/cypherlink/cypherlink/chain/follow"
+	"github.com/cypherlink/cypherlink/chain/follow/followtest"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
@@ -20,197 +19,6 @@ import (
 	"github.com/cypherlink/cypherlink/internal/store"
 	"github.com/cypherlink/cypherlink/kyc"
 )
-
-// memoryChain is the chain without consensus and without a follower: what is handed in stands in the
-// next block, which is final at once.
-type memoryChain struct {
-	tb      testing.TB
-	network *network
-	mu      sync.Mutex
-	state   *state.State
-	qc      chain.QC
-	pool    map[cypherlink.Hash]*state.Transaction
-	refused map[cypherlink.Hash]error
-	changed chan struct{}
-	seen    map[string]int // transactions in blocks, by kind
-	halted  bool           // the committee makes no blocks
-	viewing func() error   // called before each View, which is the error's if it gives one
-}
-
-func newChain(tb testing.TB, n *network) *memoryChain {
-	tb.Helper()
-	s, err := state.Open(state.NewMemory(), n.genesis)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &memoryChain{
-		tb: tb, network: n, state: s, qc: n.committee.Committee.Genesis(), changed: make(chan struct{}),
-		pool: map[cypherlink.Hash]*state.Transaction{}, refused: map[cypherlink.Hash]error{}, seen: map[string]int{},
-	}
-}
-
-// run makes a block every so often, until ctx ends.
-func (c *memoryChain) run(ctx context.Context, every time.Duration) {
-	for tick := time.NewTicker(every); ; {
-		select {
-		case <-ctx.Done():
-			tick.Stop()
-			return
-		case <-tick.C:
-			c.block()
-		}
-	}
-}
-
-// halt stops the committee, or lets it go on.
-func (c *memoryChain) halt(halted bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.halted = halted
-}
-
-// onView has each View call first; nil for nothing.
-func (c *memoryChain) onView(viewing func() error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.viewing = viewing
-}
-
-func (c *memoryChain) block() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.halted {
-		return
-	}
-	var txs []*state.Transaction
-	for _, tx := range c.pool {
-		txs = append(txs, tx)
-	}
-	clear(c.pool)
-	at := time.Now().UnixMilli()
-	built, err := c.state.Build(c.state.Final(), c.state.Header().Height+1, at, txs)
-	if err != nil {
-		c.tb.Error(err)
-		return
-	}
-	for _, l := range built.LeftOut {
-		c.refused[l.Transaction.Hash] = l.Err
-	}
-	for _, tx := range txs {
-		if _, no := c.refused[tx.Hash]; !no {
-			c.seen[kindOfBody(tx.Body)]++
-		}
-	}
-	n := c.network.committee
-	b := n.Block(c.qc, at, built.Payload, built.Version.Roots())
-	c.qc = n.Certify(c.tb, b.Header)
-	if err := c.state.Commit(built.Version, state.Final{Block: b}); err != nil {
-		c.tb.Error(err)
-		return
-	}
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-func kindOfBody(b state.Body) string {
-	if a, ok := b.(state.ChannelAction); ok {
-		return fmt.Sprintf("%T", a.Signed.Action)
-	}
-	if j, ok := b.(state.ChannelJoint); ok {
-		return fmt.Sprintf("%T", j.Joint.Do)
-	}
-	return fmt.Sprintf("%T", b)
-}
-
-// HandIn is Committee's.
-func (c *memoryChain) HandIn(ctx context.Context, body state.Body, done func() (bool, error)) error {
-	tx := state.NewTransaction(body)
-	c.mu.Lock()
-	c.pool[tx.Hash] = tx
-	c.mu.Unlock()
-	for {
-		changed := c.Changed()
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		c.mu.Lock()
-		err := c.refused[tx.Hash]
-		c.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// Changed is Chain's.
-func (c *memoryChain) Changed() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.changed
-}
-
-// Registry is Chain's.
-func (c *memoryChain) Registry() chain.Roll { return c.state.Registry() }
-
-// Balance is Chain's.
-func (c *memoryChain) Balance(
-	account cypherlink.Account, asset cypherlink.Asset,
-) (cypherlink.Amount, bool, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state.Balance(account, asset)
-}
-
-// Channels is Chain's.
-func (c *memoryChain) Channels() (all []*channels.Channel, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	err = c.state.Channels(func(ch *channels.Channel) bool { all = append(all, ch); return true })
-	return all, err
-}
-
-// Anchoring is Anchors': receipts are tested where there is a follower.
-func (c *memoryChain) Anchoring(
-	context.Context, channels.ID, channels.Side, uint32,
-) (follow.Entry, error) {
-	return follow.Entry{}, state.ErrUnknown
-}
-
-// View is Chain's.
-func (c *memoryChain) View(id channels.ID, conditions []cypherlink.Condition) (v channels.View, err error) {
-	c.mu.Lock()
-	viewing := c.viewing
-	c.mu.Unlock()
-	if viewing != nil {
-		if err := viewing(); err != nil {
-			return v, err
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ch, ok, err := c.state.Channel(id)
-	if err != nil {
-		return v, err
-	}
-	if !ok {
-		return v, fmt.Errorf("channel %s: %w", id, state.ErrUnknown)
-	}
-	h := c.state.Header()
-	v = channels.View{Channel: *ch, Now: channels.Time{S: h.TimeMS / 1000, Height: h.Height}}
-	for _, condition := range conditions {
-		if r, ok, err := c.state.Reveal(condition); err != nil {
-			return v, err
-		} else if ok {
-			v.Revealed = append(v.Revealed, r)
-		}
-	}
-	return v, nil
-}
 
 // ledgerOfCustomers are a bank's books in memory, as the port asks: one customer with money enough,
 // who can be made to refuse.
@@ -279,7 +87,7 @@ func (s binder) SignRecorded(f cosi.Frame) ([64]byte, error) { return s.identity
 // channelWorld is the world of two banks that have a channel in DC/EP.
 type channelWorld struct {
 	*world
-	chain *memoryChain
+	chain *followtest.Chain
 	books map[cypherlink.ParticipantID]*ledgerOfCustomers
 	lanes Lanes
 	band  Band
@@ -371,7 +179,7 @@ func newChannelWorld(tb testing.TB, n *network) *channelWorld {
 		world: newWorldOf(tb, n), lanes: lanes(), books: map[cypherlink.ParticipantID]*ledgerOfCustomers{}, log: quiet(),
 	}
 	w.world.books.standing = kyc.Open
-	w.chain = newChain(tb, n)
+	w.chain = followtest.New(tb, n.committee)
 	w.joints = func(j *channels.Joint) (*cosi.Roster, error) {
 		banks := channels.InOrder([2]cypherlink.ParticipantID{w.a.id(), w.b.id()})
 		if open, opens := j.Do.(channels.Open); opens {
@@ -401,7 +209,7 @@ func playLanes(t *testing.T, l Lanes, test func(t *testing.T, w *channelWorld, a
 		w.lanes = l
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go w.chain.run(ctx, 100*time.Millisecond)
+		go w.chain.Run(ctx, 100*time.Millisecond)
 		a, b := w.startBank(w.a), w.startBank(w.b)
 		defer w.stopAll()
 		test(t, w, a, b)

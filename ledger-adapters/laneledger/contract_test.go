@@ -52,7 +52,7 @@ func (b both) Events(ctx context.Context, after ledger.Cursor) iter.Seq2[ledger.
 func (b both) balance(account cypherlink.Account, _ cypherlink.Asset) (cypherlink.Amount, error) {
 	w := b.world
 	if account.Owner == w.Mallory.ID {
-		amount, _, err := b.chain.state.Balance(ledgertest.Account(w.Mallory), w.Asset)
+		amount, _, err := b.chain.Balance(ledgertest.Account(w.Mallory), w.Asset)
 		return amount, err
 	}
 	var free map[cypherlink.ParticipantID]cypherlink.Amount

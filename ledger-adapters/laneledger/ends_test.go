@@ -94,7 +94,7 @@ func TestOrderAfterTheEnd(t *testing.T) {
 func TestRevealIsTooLate(t *testing.T) {
 	w := ledgertest.NewWorld()
 	s := newStrait(t, w)
-	s.chain.muted(func(a channels.Action) bool { _, is := a.(channels.Reveal); return is })
+	s.muted(func(a channels.Action) bool { _, is := a.(channels.Reveal); return is })
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	late := s.world.Payment("late", 300, s.now().Unix()+20)
 	s.submit(w.Alice, w.Prepare(p), ledger.Prepared)
@@ -104,14 +104,14 @@ func TestRevealIsTooLate(t *testing.T) {
 		_, err := s.end(w.Bob).ledger.Submit(s.Context(), w.Confirm(w.Bob, p))
 		answer <- err
 	}()
-	s.eventually("the reveal is on its way", func() bool { return s.chain.waits() })
+	s.eventually("the reveal is on its way", s.chain.Ignored)
 	s.until(late.Subject.Fields.Expiry - s.lanes.LagS - s.lanes.InclusionS)
 	_, err := s.end(w.Bob).ledger.Submit(s.Context(), w.Confirm(w.Bob, late))
 	if cypherlink.ErrorCode(err) != ledger.CodeExpired {
 		t.Error("a preimage is released within the margin: ", err)
 	}
 	s.until(p.Subject.Fields.Expiry)
-	s.chain.muted(nil)
+	s.muted(nil)
 	s.advance(time.Second)
 	s.becomes(w.Alice, w.ID(p), ledger.Returned)
 	s.becomes(w.Bob, w.ID(p), ledger.Returned)
@@ -135,7 +135,7 @@ func TestUnboundLockIsNotAbsent(t *testing.T) {
 		}
 		return nil
 	})
-	s.chain.muted(func(a channels.Action) bool {
+	s.muted(func(a channels.Action) bool {
 		switch a.(type) {
 		case channels.Anchor, channels.Dispute:
 			return true
@@ -156,7 +156,7 @@ func TestUnboundLockIsNotAbsent(t *testing.T) {
 	if r, err := s.end(w.Alice).ledger.Lookup(s.Context(), w.ID(p)); !errors.Is(err, payment.ErrNotNow) {
 		t.Errorf("the payer says %s at %d, %v", r.Custody.State, r.TimeMS, err)
 	}
-	s.chain.muted(nil)
+	s.muted(nil)
 	s.setFault(nil)
 	s.advance(time.Second)
 	s.becomes(w.Alice, w.ID(p), ledger.Confirmed)
@@ -176,7 +176,7 @@ func TestSecretOffChain(t *testing.T) {
 	s.start(w.Alice)
 	s.start(w.Bob)
 	s.seen(0)
-	s.chain.muted(func(a channels.Action) bool { _, is := a.(channels.Reveal); return is })
+	s.muted(func(a channels.Action) bool { _, is := a.(channels.Reveal); return is })
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	s.submit(w.Alice, w.Prepare(p), ledger.Prepared)
 	r := s.submit(w.Bob, w.Confirm(w.Bob, p), ledger.Confirmed)
@@ -438,7 +438,7 @@ func TestClosedWhileAway(t *testing.T) {
 	hand := func(a channels.Action) {
 		t.Helper()
 		sequence++
-		if err := s.chain.block(state.ChannelAction{Signed: s.Act(w.Bob, sequence, a)}); err != nil {
+		if err := s.chain.Block(state.ChannelAction{Signed: s.Act(w.Bob, sequence, a)}); err != nil {
 			t.Fatal(err)
 		}
 	}

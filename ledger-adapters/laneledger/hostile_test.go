@@ -134,7 +134,7 @@ func TestH9LockDiffersFromItsLeg(t *testing.T) {
 func TestH8CrashBeforeTheClaim(t *testing.T) {
 	w := ledgertest.NewWorld()
 	s := newStrait(t, w)
-	s.chain.muted(func(a channels.Action) bool { _, is := a.(channels.Reveal); return is })
+	s.muted(func(a channels.Action) bool { _, is := a.(channels.Reveal); return is })
 	p := s.world.Payment("one", 700, s.now().Unix()+20)
 	s.submit(w.Alice, w.Prepare(p), ledger.Prepared)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -143,13 +143,13 @@ func TestH8CrashBeforeTheClaim(t *testing.T) {
 		_, err := s.end(w.Bob).ledger.Submit(ctx, w.Confirm(w.Bob, p))
 		answer <- err
 	}()
-	s.eventually("the reveal is on its way", s.chain.waits)
+	s.eventually("the reveal is on its way", s.chain.Ignored)
 	s.halt(w.Bob)
 	cancel()
 	if err := <-answer; err == nil {
 		t.Error("it was confirmed before")
 	}
-	s.chain.muted(nil)
+	s.muted(nil)
 	s.start(w.Bob)
 	for _, of := range []ledgertest.Actor{w.Bob, w.Alice} {
 		s.becomes(of, w.ID(p), ledger.Confirmed)
@@ -169,7 +169,7 @@ func TestH2PayerNeverSettles(t *testing.T) {
 		}
 		return nil
 	})
-	s.chain.muted(func(a channels.Action) bool { _, is := a.(channels.Dispute); return is })
+	s.muted(func(a channels.Action) bool { _, is := a.(channels.Dispute); return is })
 	s.submit(w.Bob, w.Confirm(w.Bob, p), ledger.Confirmed)
 	s.until(p.Subject.Fields.Expiry + 1)
 	bob := s.end(w.Bob).connect.Tellers
@@ -195,11 +195,9 @@ func TestH2PayerNeverSettles(t *testing.T) {
 		awaited := v.Channel.State == channels.Closing && lane.Head.Locked != 700 ||
 			v.Channel.State == channels.Frozen && lane.Listed == nil
 		if !awaited {
-			s.chain.mu.Lock()
-			s.chain.nowMS += time.Second.Milliseconds()
-			s.chain.mu.Unlock()
+			s.chain.Advance(time.Second)
 		}
-		if err := s.chain.block(nil); err != nil {
+		if err := s.chain.Block(); err != nil {
 			t.Fatal(err)
 		}
 		return v.Channel.State == channels.Closed

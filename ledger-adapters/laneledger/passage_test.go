@@ -18,7 +18,6 @@ import (
 	"github.com/cypherlink/cypherlink/ledger-adapters/laneledger"
 	"github.com/cypherlink/cypherlink/ledger/book"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
-	"github.com/cypherlink/cypherlink/payment"
 	"github.com/cypherlink/cypherlink/terms"
 	"github.com/cypherlink/cypherlink/validator"
 )
@@ -71,7 +70,7 @@ func play(t *testing.T, source bool, test func(p *passage)) {
 		ticking := make(chan struct{})
 		go func() {
 			defer close(ticking)
-			p.chain.run(ctx, 100*time.Millisecond)
+			p.chain.Run(ctx, 100*time.Millisecond)
 		}()
 		done := p.openBook()
 		defer func() {
@@ -382,5 +381,3 @@ func TestCrashesOnTheWay(t *testing.T) {
 		}
 	})
 }
-
-var _ payment.Chain = (*memoryChain)(nil)

@@ -17,6 +17,7 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/chaintest"
+	"github.com/cypherlink/cypherlink/chain/follow/followtest"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
@@ -62,7 +63,7 @@ type strait struct {
 	testing.TB
 	*chaintest.Network
 	world   *ledgertest.World
-	chain   *memoryChain
+	chain   *followtest.Chain
 	id      channels.ID
 	dir     string
 	lanes   payment.Lanes
@@ -118,8 +119,8 @@ func openStrait(tb testing.TB, w *ledgertest.World, live bool) *strait {
 		JointAnchors: true, // so a payer holds the certificate of what is anchored, and can prove it
 	}
 	s.lanes.Limits.WindowS, s.lanes.Limits.Blocks, s.lanes.Limits.MinExpiryS = 8, 3, w.MinExpiry
-	s.chain = newChain(tb, s.Network)
-	s.chain.live = live
+	s.chain = followtest.New(tb, s.Network)
+	s.chain.AtOnce, s.chain.Still = true, !live
 	s.open()
 	for _, v := range w.Validators {
 		s.endorse[v.ID] = s.endorser(player{v})
@@ -132,7 +133,7 @@ func (s *strait) open() {
 	open := s.Open(1)
 	open.Limits = s.lanes.Limits
 	s.id = channels.NewID(s.world.Network, open.Banks, open.Asset, 1)
-	j := channels.Joint{Channel: s.id, Do: open, ValidUntil: s.chain.nowMS/1000 + 4}
+	j := channels.Joint{Channel: s.id, Do: open, ValidUntil: s.now().Unix() + 5}
 	roster, err := state.JointRoster(s.chain.Registry().Registry, open.Banks, open.Asset)
 	if err != nil {
 		s.Fatal(err)
@@ -143,7 +144,7 @@ func (s *strait) open() {
 		bodies = append(bodies, state.ChannelAction{Signed: s.Act(bank, 1, fund)})
 	}
 	for _, body := range bodies {
-		if err := s.chain.block(body); err != nil {
+		if err := s.chain.Block(body); err != nil {
 			s.Fatal(err)
 		}
 	}
@@ -311,16 +312,29 @@ func (s *strait) setFault(f func(from, to cypherlink.ParticipantID, kind uint8) 
 	s.fault = f
 }
 
+// muted has the chain leave such actions alone; nil: none. A joint action, which anchors as well, is alone
+// whenever an Anchor is.
+func (s *strait) muted(by func(a channels.Action) bool) {
+	if by == nil {
+		s.chain.Ignore(nil)
+		return
+	}
+	s.chain.Ignore(func(body state.Body) bool {
+		if a, ok := body.(state.ChannelAction); ok {
+			return by(a.Signed.Action)
+		}
+		return by(channels.Anchor{})
+	})
+}
+
 // now is the second of the last final block.
 func (s *strait) now() time.Time { return time.Unix(s.chain.Head().TimeMS/1000, 0) }
 
 // advance lets time pass, and waits until both ends know.
 func (s *strait) advance(d time.Duration) {
 	s.Helper()
-	s.chain.mu.Lock()
-	s.chain.nowMS += d.Milliseconds()
-	s.chain.mu.Unlock()
-	if err := s.chain.block(nil); err != nil {
+	s.chain.Advance(d)
+	if err := s.chain.Block(); err != nil {
 		s.Fatal(err)
 	}
 	s.seen(s.now().Unix())
