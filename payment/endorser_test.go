@@ -12,11 +12,11 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/internal/store"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
 	"github.com/cypherlink/cypherlink/validator"
@@ -199,11 +199,7 @@ func (e *EndorseRequest) after() []channels.Lock {
 	return locks
 }
 
-func (e *EndorseRequest) seal() {
-	var w wire.Writer
-	e.Update.AppendWire(&w)
-	e.Update = channels.ReadUpdate(wire.NewReader(w.Bytes()))
-}
+func (e *EndorseRequest) seal() { e.Update = chaintest.Sealed(e.Update) }
 
 func (v *vote) endorsed(r *EndorseRequest) {
 	v.Helper()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
 )
@@ -40,8 +41,16 @@ func (w *channelWorld) writes(by *player, id channels.ID, ops ...channels.Operat
 	for _, op := range ops {
 		u.Paid += op.(channels.Pay).Amount
 	}
-	e := channels.Entry{Update: sealed(u), Operations: ops}
+	e := channels.Entry{Update: chaintest.Sealed(u), Operations: ops}
+	w.signs(by, &e)
+	return e
+}
+
+// signs puts a bank's signature to what it writes in its lane, and those of as many Validators as it takes.
+func (w *channelWorld) signs(by *player, e *channels.Entry) {
+	w.tb.Helper()
 	frame := e.Update.Frame(w.genesis.Network())
+	var err error
 	if e.Peer, err = by.identity.SignRecorded(frame); err != nil {
 		w.tb.Fatal(err)
 	}
@@ -52,7 +61,6 @@ func (w *channelWorld) writes(by *player, id channels.ID, ops ...channels.Operat
 		}
 		e.Endorsements = append(e.Endorsements, channels.Endorsement{Validator: v.id(), Signature: s})
 	}
-	return e
 }
 
 // promised is the hash of the terms that the paid bank has signed.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/store"
 )
@@ -152,15 +153,10 @@ func (at *attacked) writes(dep cypherlink.Amount, ops ...channels.Operation) cha
 		}
 	}
 	u.Locks = channels.LockRoot(at.locks)
-	e := channels.Entry{Update: sealed(u), Operations: ops}
+	e := channels.Entry{Update: chaintest.Sealed(u), Operations: ops}
 	e.Update.Paid, e.Update.Locked = u.Paid, u.Locked // also where they cannot be read
 	at.last = e.Update
-	frame := e.Update.Frame(at.genesis.Network())
-	e.Peer, _ = at.a.identity.SignRecorded(frame)
-	for _, v := range at.validators[1:3] {
-		s, _ := v.identity.SignRecorded(frame)
-		e.Endorsements = append(e.Endorsements, channels.Endorsement{Validator: v.id(), Signature: s})
-	}
+	at.signs(at.a, &e)
 	return e
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/channels"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 )
@@ -27,10 +26,7 @@ func TestLaneLies(t *testing.T) {
 		lane = channels.B
 	}
 	proof := func(lane channels.Side, op channels.Operation) *LockProof {
-		u := channels.Update{Lane: lane, Body: channels.BodyRoot([]channels.Operation{op}), Head: channels.Head{Seq: 1}}
-		b := wire.NewWriter(256)
-		u.AppendWire(b)
-		u = channels.ReadUpdate(wire.NewReader(b.Bytes()))
+		u := chaintest.Sealed(channels.Update{Lane: lane, Body: channels.BodyRoot([]channels.Operation{op}), Head: channels.Head{Seq: 1}})
 		proof, f := &LockProof{Operation: op, Updates: []channels.Update{u}}, u.Frame(w.Network)
 		proof.Payer, _ = w.Alice.Sign(f)
 		proof.Payee, _ = w.Bob.Sign(f)

@@ -86,7 +86,7 @@ func (l *laneWorld) alone(tb testing.TB, x *terms.Terms) *LaneProof {
 	p := &LaneProof{Terms: l.parties.prove(tb, x), Verdicts: l.World.Verdicts(subject(x, terms.Source))}
 	u := l.updates[3]
 	u.Body = channels.BodyRoot([]channels.Operation{p.pay()})
-	p.Updates = []channels.Update{sealed(u)}
+	p.Updates = []channels.Update{chaintest.Sealed(u)}
 	fact := l.fact(tb)
 	fact.Channel.Lanes[0].Head = p.Updates[0].Head
 	p.Anchored = l.says(tb, fact)
@@ -331,13 +331,13 @@ func TestLaneReceiptsPutTogether(t *testing.T) {
 		{"an update that pays, in no chain", func(p *LaneProof) {
 			u := p.Updates[0]
 			u.Dep++
-			p.Updates[0] = sealed(u)
+			p.Updates[0] = chaintest.Sealed(u)
 		}},
 		{"updates of two lanes", func(p *LaneProof) {
 			for i := range p.Updates[1:] {
 				u := p.Updates[1+i]
 				u.Lane, u.Prev = channels.B, p.Updates[i].Hash
-				p.Updates[1+i] = sealed(u)
+				p.Updates[1+i] = chaintest.Sealed(u)
 			}
 			fact := l.fact(t)
 			fact.Channel.Lanes[channels.B].Head = p.Updates[2].Head
@@ -348,7 +348,7 @@ func TestLaneReceiptsPutTogether(t *testing.T) {
 			for i := range p.Updates[1:] {
 				u := p.Updates[1+i]
 				u.Channel, u.Prev = channels.ID{7}, p.Updates[i].Hash
-				p.Updates[1+i] = sealed(u)
+				p.Updates[1+i] = chaintest.Sealed(u)
 			}
 			fact := l.fact(t)
 			fact.Channel.ID, fact.Channel.Lanes[channels.A].Head = channels.ID{7}, p.Updates[2].Head
@@ -432,7 +432,7 @@ func TestTheLongestLaneReceipt(t *testing.T) {
 	for len(p.Updates) < maxUpdates {
 		u := l.updates[3]
 		u.Prev, u.Seq = p.Updates[len(p.Updates)-1].Hash, u.Seq+1
-		p.Updates = append(p.Updates, sealed(u))
+		p.Updates = append(p.Updates, chaintest.Sealed(u))
 	}
 	fact := l.fact(t)
 	fact.Channel.Lanes[0].Head = p.Updates[maxUpdates-1].Head

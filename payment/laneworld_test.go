@@ -13,7 +13,6 @@ import (
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi/sign"
 	"github.com/cypherlink/cypherlink/internal/merkle"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 	"github.com/cypherlink/cypherlink/terms"
 )
@@ -111,14 +110,14 @@ func (l *laneWorld) pay(tb testing.TB) {
 		l.operations = append(l.operations, operations)
 	}
 	a := channels.Anchor{Channel: l.id}
-	a.Heads[channels.A] = l.certified(l.updates[3])
+	a.Heads[channels.A] = l.Certificate(l.updates[3])
 	l.block(tb, l.act(1, 1, a))
 	l.together(tb, channels.Joint{
 		Do: channels.Cut{Lane: channels.A}, Counter: 1, Points: [2]channels.Point{
 			l.updates[4].Point(), {Head: channels.Head{Hash: cypherlink.Hash(l.id), Locks: channels.LockRoot(nil)}},
 		},
 	})
-	a.Heads[channels.A] = l.certified(l.updates[5])
+	a.Heads[channels.A] = l.Certificate(l.updates[5])
 	l.block(tb, l.act(0, 2, a))
 }
 
@@ -133,25 +132,7 @@ func (l *laneWorld) after(gen uint32, operations []channels.Operation) channels.
 	for _, op := range operations {
 		u.Paid += op.(channels.Pay).Amount
 	}
-	return sealed(u)
-}
-
-// sealed is the update with its hash.
-func sealed(u channels.Update) channels.Update {
-	return channels.ReadUpdate(wire.NewReader(updateBytes(&u)))
-}
-
-func (l *laneWorld) certified(u channels.Update) *channels.Certificate {
-	c := &channels.Certificate{Update: u}
-	f := u.Frame(l.World.Network)
-	c.Payer, _ = l.Banks()[0].Sign(f)
-	c.Payee, _ = l.Banks()[1].Sign(f)
-	for _, v := range l.World.Validators[:2] {
-		e := channels.Endorsement{Validator: v.ID}
-		e.Signature, _ = v.Sign(f)
-		c.Endorsements = append(c.Endorsements, e)
-	}
-	return c
+	return chaintest.Sealed(u)
 }
 
 func (l *laneWorld) act(side channels.Side, sequence uint64, a channels.Action) state.Body {

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
@@ -122,7 +123,7 @@ func (l *lockLog) append(lane channels.Side) channels.Event {
 	}
 	ops := []channels.Operation{op}
 	u.Body = channels.BodyRoot(ops)
-	u = sealed(u)
+	u = chaintest.Sealed(u)
 	l.tips[lane], l.kept[lane] = u, append(l.kept[lane], u)
 	e := channels.Entry{Update: u, Operations: ops, Peer: [64]byte{1}}
 	if lane == l.own {
@@ -205,8 +206,8 @@ func lockProof() *LockProof {
 	lock, _ := lockOf(1)
 	other, _ := lockOf(2)
 	ops := []channels.Operation{other, lock, channels.Unlock{Lock: other.ID}}
-	u := sealed(channels.Update{Body: channels.BodyRoot(ops), Head: channels.Head{Seq: 1}})
-	next := sealed(channels.Update{Prev: u.Hash, Body: cypherlink.Hash{3}, Head: channels.Head{Seq: 2}})
+	u := chaintest.Sealed(channels.Update{Body: channels.BodyRoot(ops), Head: channels.Head{Seq: 1}})
+	next := chaintest.Sealed(channels.Update{Prev: u.Hash, Body: cypherlink.Hash{3}, Head: channels.Head{Seq: 2}})
 	tape := laneTape{certified: 2, entries: []channels.Entry{
 		{Update: u, Operations: ops}, {
 			Update: next, Peer: [64]byte{5}, Endorsements: []channels.Endorsement{{Validator: cypherlink.ParticipantID{6}}},

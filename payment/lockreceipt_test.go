@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
 )
@@ -74,10 +74,9 @@ func (p *lockedProof) says(by *player, custody ledger.Custody, op channels.Opera
 		if banks[channels.B] == p.clearing.id() {
 			lane = channels.B
 		}
-		w := wire.NewWriter(256)
-		(&channels.Update{Lane: lane, Body: channels.BodyRoot([]channels.Operation{op}), Head: channels.Head{Seq: 1}}).
-			AppendWire(w)
-		u := channels.ReadUpdate(wire.NewReader(w.Bytes()))
+		u := chaintest.Sealed(channels.Update{
+			Lane: lane, Body: channels.BodyRoot([]channels.Operation{op}), Head: channels.Head{Seq: 1},
+		})
 		r.Proof = &LockProof{Operation: op, Updates: []channels.Update{u}}
 		r.Proof.Payer, _ = p.clearing.identity.SignRecorded(u.Frame(network))
 		r.Proof.Payee, _ = p.b.identity.SignRecorded(u.Frame(network))

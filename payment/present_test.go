@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/chain/follow/followtest"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
@@ -48,7 +49,7 @@ func TestLockOfBeforeAStartIsNotAbsent(t *testing.T) {
 			Channel: id, Lane: own, Prev: cypherlink.Hash(id), Body: channels.BodyRoot(ops),
 			Head: channels.Head{Seq: 1, Locked: lock.Amount, Locks: channels.LockRoot([]channels.Lock{lock})},
 		}
-		wrote := channels.Wrote{Entry: channels.Entry{Update: sealed(u), Operations: ops}}
+		wrote := channels.Wrote{Entry: channels.Entry{Update: chaintest.Sealed(u), Operations: ops}}
 		err = s.Update(ctx, func(tx *store.Tx) error {
 			at, err := tx.Last(channelStream(id))
 			if err != nil {

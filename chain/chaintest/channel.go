@@ -8,6 +8,7 @@ import (
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/cosi/sign"
+	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 )
 
@@ -29,6 +30,29 @@ func (n *Network) Open(nonce uint64) channels.Open {
 		o.Banks[i], o.Accounts[i] = banks[i].ID, ledgertest.Account(banks[i])
 	}
 	return o
+}
+
+// Sealed is an update as it comes off the wire, with its hash.
+func Sealed(u channels.Update) channels.Update {
+	w := wire.NewWriter(256)
+	u.AppendWire(w)
+	return channels.ReadUpdate(wire.NewReader(w.Bytes()))
+}
+
+// Certificate is an update of a channel of Banks, sealed, under the signatures of both and of two of the
+// world's Validators, whoever would sign it.
+func (n *Network) Certificate(u channels.Update) *channels.Certificate {
+	banks := n.Banks()
+	c := &channels.Certificate{Update: Sealed(u)}
+	f := c.Update.Frame(n.World.Network)
+	c.Payer, _ = banks[u.Lane].Sign(f)
+	c.Payee, _ = banks[u.Lane.Other()].Sign(f)
+	for _, v := range n.World.Validators[:2] {
+		e := channels.Endorsement{Validator: v.ID}
+		e.Signature, _ = v.Sign(f)
+		c.Endorsements = append(c.Endorsements, e)
+	}
+	return c
 }
 
 // Act signs an action on a channel.

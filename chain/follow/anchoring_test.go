@@ -9,7 +9,6 @@ import (
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 )
 
@@ -50,18 +49,7 @@ func (c *committee) certificate(
 ) *channels.Certificate {
 	u := channels.Update{Channel: id, Lane: lane, Gen: gen}
 	u.Seq, u.Paid, u.Locks = seq, paid, channels.LockRoot(nil)
-	var w wire.Writer
-	u.AppendWire(&w)
-	certificate := &channels.Certificate{Update: channels.ReadUpdate(wire.NewReader(w.Bytes()))}
-	f := certificate.Update.Frame(c.World.Network)
-	certificate.Payer, _ = c.Banks()[lane].Sign(f)
-	certificate.Payee, _ = c.Banks()[lane.Other()].Sign(f)
-	for _, v := range c.World.Validators[:2] {
-		e := channels.Endorsement{Validator: v.ID}
-		e.Signature, _ = v.Sign(f)
-		certificate.Endorsements = append(certificate.Endorsements, e)
-	}
-	return certificate
+	return c.Certificate(u)
 }
 
 // anchor makes a block in which a lane's head moves on, among what does not concern it.

@@ -8,7 +8,6 @@ import (
 	"github.com/cypherlink/cypherlink/chain"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 )
@@ -122,18 +121,7 @@ func (b *banking) certificate(gen, seq uint32, paid cypherlink.Amount, locks ...
 	for _, l := range locks {
 		u.Locked += l.Amount
 	}
-	var w wire.Writer
-	u.AppendWire(&w)
-	c := &channels.Certificate{Update: channels.ReadUpdate(wire.NewReader(w.Bytes()))}
-	f := c.Update.Frame(b.World.Network)
-	c.Payer, _ = b.banks[0].Sign(f)
-	c.Payee, _ = b.banks[1].Sign(f)
-	for _, v := range b.World.Validators[:2] {
-		e := channels.Endorsement{Validator: v.ID}
-		e.Signature, _ = v.Sign(f)
-		c.Endorsements = append(c.Endorsements, e)
-	}
-	return c
+	return b.Certificate(u)
 }
 
 func (b *banking) anchor(c *channels.Certificate) channels.Anchor {

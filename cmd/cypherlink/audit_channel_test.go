@@ -9,7 +9,6 @@ import (
 	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/channels"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 )
 
@@ -69,18 +68,7 @@ func ledgerOfChannels(t *testing.T) (*chaintest.Network, *replica, []*state.Even
 	}
 	u := channels.Update{Channel: id}
 	u.Seq, u.Paid, u.Locked, u.Locks = 1, 500, 42, channels.LockRoot(locks)
-	var w wire.Writer
-	u.AppendWire(&w)
-	c := &channels.Certificate{Update: channels.ReadUpdate(wire.NewReader(w.Bytes()))}
-	f := c.Update.Frame(n.World.Network)
-	c.Payer, _ = banks[0].Sign(f)
-	c.Payee, _ = banks[1].Sign(f)
-	for _, v := range n.World.Validators[:2] {
-		e := channels.Endorsement{Validator: v.ID}
-		e.Signature, _ = v.Sign(f)
-		c.Endorsements = append(c.Endorsements, e)
-	}
-	block(act(1, channels.Anchor{Channel: id, Heads: [2]*channels.Certificate{c, nil}}),
+	block(act(1, channels.Anchor{Channel: id, Heads: [2]*channels.Certificate{n.Certificate(u), nil}}),
 		act(0, channels.Close{Channel: id}), act(1, channels.Reveal{Preimage: preimage}))
 	for range 6 {
 		block()

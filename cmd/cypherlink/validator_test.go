@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/cypherlink/cypherlink"
+	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/chain/follow"
 	"github.com/cypherlink/cypherlink/chain/state"
 	"github.com/cypherlink/cypherlink/chain/submit"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/cosi"
 	"github.com/cypherlink/cypherlink/internal/peer"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 	"github.com/cypherlink/cypherlink/terms"
@@ -232,9 +232,7 @@ func TestAValidatorSeesChannels(t *testing.T) {
 		u.Lane = channels.B
 	}
 	u.Seq, u.Locked, u.Locks = 1, 10, channels.LockRoot([]channels.Lock{lock})
-	var w wire.Writer
-	u.AppendWire(&w)
-	r.Update = channels.ReadUpdate(wire.NewReader(w.Bytes()))
+	r.Update = chaintest.Sealed(u)
 	verdict := validator.Signed{Validator: e.vote.self.ID, Verdict: validator.Verdict{
 		Subject: validator.Subject{
 			Terms: proof.Terms.Hash(), Fields: proof.Terms.Legs[0], Condition: proof.Terms.Condition,

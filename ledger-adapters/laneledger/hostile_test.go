@@ -10,7 +10,6 @@ import (
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
-	"github.com/cypherlink/cypherlink/internal/wire"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/ledger/ledgertest"
 	"github.com/cypherlink/cypherlink/payment"
@@ -59,16 +58,8 @@ func (s *strait) forged(by ledgertest.Actor, lock channels.Lock) channels.Entry 
 		Channel: s.id, Lane: side, Prev: cypherlink.Hash(s.id), Body: channels.BodyRoot(ops),
 		Head: channels.Head{Seq: 1, Locked: lock.Amount, Locks: channels.LockRoot([]channels.Lock{lock})},
 	}
-	w := wire.NewWriter(256)
-	u.AppendWire(w)
-	e := channels.Entry{Update: channels.ReadUpdate(wire.NewReader(w.Bytes())), Operations: ops}
-	frame := e.Update.Frame(s.world.Network)
-	e.Peer, _ = by.Sign(frame)
-	for _, validator := range s.world.Validators[:2] {
-		signature, _ := validator.Sign(frame)
-		e.Endorsements = append(e.Endorsements, channels.Endorsement{Validator: validator.ID, Signature: signature})
-	}
-	return e
+	c := s.Certificate(u)
+	return channels.Entry{Update: c.Update, Operations: ops, Peer: c.Payer, Endorsements: c.Endorsements}
 }
 
 // says has one bank say something in the channel, past its own Connect.
