@@ -226,8 +226,8 @@ func (c *committee) lengthen(t testing.TB, n int) {
 func TestLongProofsAreAvoided(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c, _, _, out := crossed(t)
+		c.lengthen(t, 121) // before anybody has the block
 		f, stop := following(t, c.options(state.NewMemory(), c.honest()))
-		c.lengthen(t, 121)
 		reach(t, f, 3)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
