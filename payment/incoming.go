@@ -261,6 +261,8 @@ func (m *Incoming) present(in Present) ([]Fact, *cypherlink.Error) {
 		return nil, refuse(CodeParty, "AGNT", "the payment was announced by another bank", nil)
 	case m.promised == nil || in.Proof.Terms.Hash() != m.promised.Hash():
 		return nil, refuse(CodeTerms, "DU03", "these are not the terms that this bank signed", nil)
+	case m.direct():
+		return nil, refuse(CodeTerms, "FF01", "what goes over a channel is not certified", nil)
 	case m.proof != nil:
 		return nil, nil
 	case m.Over():

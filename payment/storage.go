@@ -126,7 +126,10 @@ func (c *Connect) restoreOne(tx *store.Tx, stream string) (*live, error) {
 			return nil, err
 		}
 		l := newLive(uetr)
-		l.announced, l.first.WakeAt, l.proof = m.announced.Payer, again, m.proof
+		l.announced, l.first.WakeAt = m.announced.Payer, again
+		if !m.direct() { // no machine on the ledgers takes it
+			l.proof = m.proof
+		}
 		return l, nil
 	}
 	m, err := NewOutgoing(c.Bank, c.Random, log)
