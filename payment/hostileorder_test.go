@@ -239,3 +239,23 @@ func (w *channelWorld) account(of *player) cypherlink.Amount {
 	}
 	return has
 }
+
+// Two fundings that are ordered at once reach the channel's goroutine in any order, and are made in their own.
+func TestFundingsOrderedAtOnce(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		tell := a.Tellers.teller(id)
+		both := []*funding{{Amount: 3}, {Amount: 5}}
+		for _, f := range both {
+			if err := a.Store.Update(t.Context(), func(tx *store.Tx) error { return tell.order(tx, f) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tell.tell(tellerInput{fund: both[1]})
+		tell.tell(tellerInput{fund: both[0]})
+		w.eventually("both are in", func() bool {
+			ch, err := a.Tellers.Channel(t.Context(), id)
+			return err == nil && ch.Fundings[ch.Own] == 3 && ch.Escrow[ch.Own] == funds+8
+		})
+	})
+}

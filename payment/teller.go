@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -279,6 +280,9 @@ func (t *teller) handle(ctx context.Context, n *turn, in tellerInput) {
 		n.reply(in.reply, t.releases(ctx, n, in.release))
 	case in.fund != nil:
 		t.ordered.fundings = append(t.ordered.fundings, *in.fund)
+		slices.SortFunc(t.ordered.fundings, func(a, b funding) int { // they may come in another order
+			return cmp.Compare(a.Number, b.Number)
+		})
 		n.reply(in.reply, nil)
 	case in.done != "":
 		delete(t.handing, in.done)
