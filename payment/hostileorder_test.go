@@ -3,6 +3,7 @@ package payment
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -257,5 +258,29 @@ func TestFundingsOrderedAtOnce(t *testing.T) {
 			ch, err := a.Tellers.Channel(t.Context(), id)
 			return err == nil && ch.Fundings[ch.Own] == 3 && ch.Escrow[ch.Own] == funds+8
 		})
+	})
+}
+
+// A bank that tops a channel up while its operator orders the close leaves it, and goes on.
+func TestTopUpOfWhatIsToBeClosed(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		s, tell := a.Tellers, a.Tellers.teller(id)
+		writing, write := make(chan struct{}), make(chan struct{})
+		closed, topped := make(chan error, 1), make(chan error, 1)
+		go func() {
+			closed <- s.Store.Update(t.Context(), func(tx *store.Tx) error {
+				close(writing)
+				<-write
+				return tell.orderClose(tx)
+			})
+		}()
+		<-writing
+		go func() { topped <- s.topUp(t.Context(), tell, tell.shown.Load(), 1) }()
+		synctest.Wait() // it has seen no order to close
+		close(write)
+		if err := errors.Join(<-closed, <-topped); err != nil {
+			t.Error(err)
+		}
 	})
 }

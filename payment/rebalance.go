@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -63,7 +64,11 @@ func (s *Tellers) topUp(ctx context.Context, t *teller, shown *Channel, amount c
 		return err
 	}
 	in := tellerInput{fund: &funding{Amount: amount}}
-	if err := s.Store.Update(ctx, func(tx *store.Tx) error { return t.order(tx, in.fund) }); err != nil {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error { return t.order(tx, in.fund) })
+	if _, refused := errors.AsType[*cypherlink.Error](err); refused {
+		return nil // it is to be closed since
+	}
+	if err != nil {
 		return err
 	}
 	t.log.InfoContext(ctx, "the channel is topped up", slog.Int64("amount", int64(amount)))
