@@ -24,7 +24,7 @@ type draft struct {
 
 // newDraft is what the Validators are told of an update: what it follows, and why each payment of it
 // may stand in a lane.
-func (t *teller) newDraft(e *channels.Entry) draft {
+func (t *teller) newDraft(e *channels.Entry) *draft {
 	r := EndorseRequest{Update: e.Update, Operations: e.Operations}
 	r.Prev, r.Locks = t.party.Before(e.Update.Seq)
 	for _, op := range e.Operations {
@@ -39,14 +39,14 @@ func (t *teller) newDraft(e *channels.Entry) draft {
 		case channels.Settle, channels.Unlock:
 		}
 	}
-	return draft{e.Update, r.Encode(), t.view.Channel.Lanes[t.own].Signers}
+	return &draft{e.Update, r.Encode(), t.view.Channel.Lanes[t.own].Signers}
 }
 
 // drafting are the drafts that the Validators are yet to sign, in their order. They are the party's: no
-// more than its window.
+// more than its window. One that is given up and made again with the same content is another one.
 type drafting struct {
 	mu    sync.Mutex
-	queue []draft
+	queue []*draft
 	// asking ends the questions about the first one; nil if there are none.
 	asking context.CancelFunc
 	signal chan struct{} // holds a value when there may be a first one
@@ -54,14 +54,14 @@ type drafting struct {
 
 // change takes drafts out that are given up, and puts others in. The Validators are not asked any more
 // about what nobody will sign.
-func (d *drafting) change(gone map[cypherlink.Hash]bool, more []draft) {
+func (d *drafting) change(gone map[cypherlink.Hash]bool, more []*draft) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.queue) > 0 && gone[d.queue[0].update.Hash] && d.asking != nil {
 		d.asking()
 		d.asking = nil
 	}
-	d.queue = slices.DeleteFunc(d.queue, func(q draft) bool { return gone[q.update.Hash] })
+	d.queue = slices.DeleteFunc(d.queue, func(q *draft) bool { return gone[q.update.Hash] })
 	d.queue = append(d.queue, more...)
 	select {
 	case d.signal <- struct{}{}:
@@ -70,24 +70,26 @@ func (d *drafting) change(gone map[cypherlink.Hash]bool, more []draft) {
 }
 
 // first is the first draft, with the context in which it is asked about.
-func (d *drafting) first(ctx context.Context) (first draft, asking context.Context, ok bool) {
+func (d *drafting) first(ctx context.Context) (first *draft, asking context.Context, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.queue) == 0 {
-		return draft{}, nil, false
+		return nil, nil, false
 	}
 	asking, d.asking = context.WithCancel(ctx)
 	return d.queue[0], asking, true
 }
 
-// asked takes the first draft out, unless it is given up.
-func (d *drafting) asked(update cypherlink.Hash) {
+// asked takes the first draft out, about which the Validators were asked; false if it was given up meanwhile.
+func (d *drafting) asked(first *draft) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.queue) > 0 && d.queue[0].update.Hash == update {
-		d.asking()
-		d.queue, d.asking = d.queue[1:], nil
+	if len(d.queue) == 0 || d.queue[0] != first {
+		return false
 	}
+	d.asking()
+	d.queue, d.asking = d.queue[1:], nil
+	return true
 }
 
 // consult is the goroutine that asks the Validators, for one update after the other.
@@ -103,13 +105,14 @@ func (t *teller) consult(ctx context.Context) {
 			if !ok {
 				break
 			}
-			said, err := t.endorse(asking, &d)
+			said, err := t.endorse(asking, d)
 			if err != nil && asking.Err() == nil {
 				t.log.WarnContext(ctx, "an update is not endorsed", slog.Any("slot", d.update.Slot()),
 					slog.String("cause", err.Error()))
 			}
-			t.drafts.asked(d.update.Hash)
-			t.tell(tellerInput{endorsed: said})
+			if t.drafts.asked(d) { // else it says nothing about one that was made again
+				t.tell(tellerInput{endorsed: said})
+			}
 		}
 	}
 }

@@ -226,7 +226,7 @@ func (t *teller) consultOn(n *turn) {
 	if len(n.endorse)+len(n.gone) == 0 {
 		return
 	}
-	var more []draft
+	var more []*draft
 	for i := range n.endorse {
 		more = append(more, t.newDraft(&n.endorse[i]))
 	}
