@@ -243,6 +243,8 @@ func (c *Connect) credited(ctx context.Context, from cypherlink.ParticipantID, b
 		return refuse(CodeParty, "AGNT", "the payment is to another bank", nil)
 	case o.Over() || o.status == StatusReturnPending && o.lane.returning == credit.Returns:
 		return nil
+	case o.namedLately(time.Now()):
+		return refuse(CodeUnready, "ED06", "another payment was just said to bring it back", nil)
 	case l == nil || o.status != StatusPosted && (o.status != StatusReturnPending || credit.Returns.IsZero()):
 		return refuse(CodeUnready, "ED06", "the payment is not booked here yet", nil)
 	}

@@ -178,7 +178,7 @@ func (o *outgoing) posting() Posting {
 }
 
 // overChannel turns what becomes of a direct payment into facts.
-func (o *Outgoing) overChannel(in Input) []Fact {
+func (o *Outgoing) overChannel(now time.Time, in Input) []Fact {
 	switch in := in.(type) {
 	case GotHold:
 		if o.status == StatusApproved {
@@ -201,7 +201,8 @@ func (o *Outgoing) overChannel(in Input) []Fact {
 			return []Fact{Credited(in)}
 		}
 	case GotReturning: // another one, if the first has failed
-		if o.status == StatusPosted || o.status == StatusReturnPending && o.lane.returning != in.By {
+		if o.status == StatusPosted || o.status == StatusReturnPending && o.lane.returning != in.By &&
+			!o.namedLately(now) {
 			return []Fact{Returning(in)}
 		}
 	case GotReturned:
@@ -211,4 +212,10 @@ func (o *Outgoing) overChannel(in Input) []Fact {
 	default:
 	}
 	return nil
+}
+
+// namedLately tells whether the creditor's bank has just named a payment that brings the money back, so that it
+// has no other one yet.
+func (o *outgoing) namedLately(now time.Time) bool {
+	return o.status == StatusReturnPending && now.Before(o.updated.Add(returnPause))
 }

@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -89,12 +90,13 @@ func TestForgedReturn(t *testing.T) {
 		})
 		uetr := w.pays(a, 2, w.a, w.b, "70.00")
 		w.until(a, uetr, StatusPosted)
+		w.chain.Halt(true) // it takes its time
 		for _, by := range []cypherlink.UETR{other, uetr, {6: 0x40, 8: 0x80, 9: 1}} {
 			credit := Credit{UETR: uetr, Returns: by}
 			if _, err := a.Serve(context.Background(), w.b.id(), KindCredit, credit.Encode()); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(3 * time.Second)
+			time.Sleep(returnPause)
 			if p := w.until(a, uetr, StatusReturnPending, StatusReturned); p.Status == StatusReturned {
 				t.Fatalf("a payment is returned by %s", by)
 			}
@@ -109,4 +111,52 @@ func streamsOf(c *Connect) (all []string, err error) {
 		return err
 	})
 	return all, err
+}
+
+// The creditor's bank names one payment after the other as the one that brings the money back: it costs an entry in
+// each returnPause, which is how often an honest one has another.
+func TestFloodOfReturns(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		w.opened(a, b)
+		w.setFault(func(c call) ([]byte, error) {
+			if c.kind == KindCredit {
+				return nil, errDown
+			}
+			return c.serve()
+		})
+		uetr := w.pays(a, 1, w.a, w.b, "70.00")
+		w.until(a, uetr, StatusPosted)
+		var named atomic.Uint32
+		name := func() error {
+			credit := Credit{UETR: uetr, Returns: cypherlink.UETR{0: byte(named.Add(1)), 6: 0x40, 8: 0x80}}
+			_, err := a.Serve(t.Context(), w.b.id(), KindCredit, credit.Encode())
+			return err
+		}
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() { _ = name() })
+		}
+		all.Wait()
+		if err := name(); cypherlink.ErrorCode(err) != CodeUnready {
+			t.Errorf("one more: %v", err)
+		}
+		w.chain.Halt(true) // it takes its time
+		time.Sleep(returnPause)
+		if err := name(); err != nil {
+			t.Errorf("later: %v", err)
+		}
+		entries, err := a.Events(t.Context(), uetr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		returning := 0
+		for _, e := range entries {
+			if e.Kind == "returning" {
+				returning++
+			}
+		}
+		if returning != 2 {
+			t.Errorf("%d entries", returning)
+		}
+	})
 }

@@ -238,7 +238,7 @@ func (o *Outgoing) take(now time.Time, in Input) ([]Fact, error) {
 	case Moves:
 		return o.moves(Moved(in)), nil
 	case GotHold, InLane, NotInLane, GotBooked, GotCredited, GotReturning, GotReturned:
-		return o.overChannel(in), nil
+		return o.overChannel(now, in), nil
 	case Tick:
 	case Instruct, Ask, Propose, Present, Issue:
 		return nil, fmt.Errorf("%T: %w", in, errInput)
