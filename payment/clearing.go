@@ -89,6 +89,11 @@ func (c *Clearing) Run(ctx context.Context) error {
 func (c *Clearing) Serve(
 	ctx context.Context, from cypherlink.ParticipantID, kind uint8, body []byte,
 ) ([]byte, error) {
+	if len(c.Tellers.Assets) > 0 { // what it promises depends on its channels
+		if err := c.Tellers.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
 	switch kind {
 	case KindQuote:
 		request, err := DecodeQuoteRequest(body)

@@ -2,10 +2,12 @@ package payment
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
+	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/terms"
 )
@@ -200,6 +202,34 @@ func TestPromisedMoneyStays(t *testing.T) {
 		}
 		if got := c.Tellers.spare(w.b.id(), assetDCEP()); got != funds-10 {
 			t.Errorf("%d are left, want %d", got, funds-10)
+		}
+	})
+}
+
+// A connector that is asked while it starts answers once it has its channels: it would else refuse what it has
+// quoted in them.
+func TestConnectorReadyWithItsChannels(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, _, b *Connect) {
+		w.openedBy(w.startClearing().Tellers, b.Tellers)
+		w.stop(w.clearing)
+		c := w.newClearing()
+		answer := make(chan []byte, 1)
+		go func() {
+			request := QuoteRequest{Source: assetDE(), Destination: assetDCEP(), Amount: 1, Payee: w.b.id()}
+			raw, err := c.Serve(t.Context(), w.a.id(), KindQuote, request.Encode())
+			if err != nil {
+				t.Error(err)
+			}
+			answer <- raw
+		}()
+		synctest.Wait()
+		if len(answer) > 0 {
+			t.Error("it answers before")
+		}
+		w.run(w.clearing, c.Store, &process{clearing: c, serve: c.Serve}, c.Run)
+		q, err := connector.DecodeQuote(<-answer, w.genesis)
+		if err != nil || q.Quote.Asker != w.a.id() {
+			t.Errorf("%+v, %v", q, err)
 		}
 	})
 }

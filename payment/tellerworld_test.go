@@ -137,6 +137,14 @@ func (p bothWays) Price(context.Context, cypherlink.Asset, cypherlink.Asset) (co
 // startClearing starts the clearing bank with channels.
 func (w *channelWorld) startClearing() *Clearing {
 	w.tb.Helper()
+	c := w.newClearing()
+	w.run(w.clearing, c.Store, &process{clearing: c, serve: c.Serve}, c.Run)
+	return c
+}
+
+// newClearing is the clearing bank with channels, which does not run.
+func (w *channelWorld) newClearing() *Clearing {
+	w.tb.Helper()
 	s := w.open(w.clearing)
 	c, err := NewClearing(ClearingOptions{
 		Dealer: w.dealer(), Store: s, Identity: signer{w.clearing}, Cosigner: w.clearing.key,
@@ -145,7 +153,6 @@ func (w *channelWorld) startClearing() *Clearing {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	w.run(w.clearing, s, &process{clearing: c, serve: c.Serve}, c.Run)
 	return c
 }
 
