@@ -191,7 +191,8 @@ func (t *teller) completeProof(e *LockEvent) error {
 }
 
 // tellLocks writes what has become final of locks. A lock without a Prepare, or that is not what was
-// prepared, is nobody's custody: it is left alone until one is filed.
+// prepared, is nobody's custody: it is left alone until one is filed. So is one that has ended and is made
+// again: what was told of it stands.
 func (t *teller) tellLocks(tx *store.Tx, all []LockEvent) (strays []channels.LockID, err error) {
 	for i := range all {
 		e := &all[i]
@@ -200,7 +201,12 @@ func (t *teller) tellLocks(tx *store.Tx, all []LockEvent) (strays []channels.Loc
 			return nil, err
 		}
 		prepared := record.Content()
-		if prepared != nil && !t.moves(e, &prepared.Subject) {
+		switch {
+		case prepared == nil:
+		case record.Last != nil && record.Last.State > ledger.Prepared:
+			t.log.Error("a lock that has ended is made again", slog.String("lock", e.Lock.String()))
+			prepared = nil
+		case !t.moves(e, &prepared.Subject):
 			t.log.Error("a lock is not what was prepared", slog.String("lock", e.Lock.String()))
 			prepared = nil
 		}
