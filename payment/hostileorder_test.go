@@ -2,6 +2,10 @@ package payment
 
 import (
 	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,6 +200,97 @@ func TestFundingWaitsForMoney(t *testing.T) {
 		if got := w.account(w.a); got != 0 {
 			t.Errorf("the account has %d", got)
 		}
+	})
+}
+
+// A funding that no side of a channel could hold is refused: the chain counts fundings, so what it never
+// takes would keep all later ones out for good.
+func TestFundingThatNoChannelHolds(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		tooMuch := func(amount cypherlink.Amount) {
+			t.Helper()
+			for range 2 { // of its key nothing is kept
+				replayed, err := order(t, a, id, FundOrder{amount}, "no-channel-holds-it")
+				refusal, ok := errors.AsType[*cypherlink.Error](err)
+				if !ok || replayed || refusal.Code != channels.T1.Code() || refusal.Reason != "AM02" {
+					t.Fatalf("replayed %v, %v", replayed, err)
+				}
+			}
+		}
+		tooMuch(math.MaxInt64)
+		tooMuch(math.MaxInt64 - funds + 1)
+		if _, err := order(t, a, id, FundOrder{w.account(w.a) + 5}, "waits"); err != nil {
+			t.Fatal(err)
+		}
+		tooMuch(math.MaxInt64 - funds - w.account(w.a)) // beside the one that waits
+		if _, err := order(t, a, id, FundOrder{3}, "a-little"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := order(t, a, id, ReleaseOrder{8}, "the-rest"); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("the others are in", func() bool {
+			ch, err := a.Tellers.Channel(t.Context(), id)
+			return err == nil && ch.Fundings[ch.Own] == 3
+		})
+	})
+}
+
+// An operator sees that a funding waits, how much it is of, and why, for as long as it does; the log says it
+// once, though it is handed in again and again.
+func TestWaitingFundingIsShown(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, _, b *Connect) {
+		var d diary
+		w.stop(w.a)
+		w.log = d.log()
+		a := w.startBank(w.a)
+		id := w.opened(a, b)
+		alerts := func() []string {
+			ch, err := a.Tellers.Channel(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.DeleteFunc(ch.Alerts, func(s string) bool { return !strings.HasPrefix(s, "fundings wait") })
+		}
+		left := w.account(w.a)
+		for i, amount := range []cypherlink.Amount{left + 5, 3} {
+			if _, err := order(t, a, id, FundOrder{amount}, fmt.Sprint("waits-", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(20 * lanes().Resend)
+		got, amount := alerts(), (left + 5).Format(assetDCEP().Scale)
+		if len(got) != 1 || !strings.HasPrefix(got[0], "fundings wait: 2, the first of "+amount+": ") {
+			t.Errorf("the operator is told %q", got)
+		}
+		if said := d.of(t, "the chain does not take what was handed in"); len(said) != 1 {
+			t.Errorf("the log says %+v", said)
+		}
+		if _, err := order(t, a, id, ReleaseOrder{8}, "the-rest"); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("both are in", func() bool {
+			ch, err := a.Tellers.Channel(t.Context(), id)
+			return err == nil && ch.Fundings[ch.Own] == 3
+		})
+		if got := alerts(); len(got) > 0 {
+			t.Errorf("the operator is told %q", got)
+		}
+	})
+}
+
+// Money in an alert is in units of the asset, as everywhere in the interface.
+func TestLowSideIsShownInUnits(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		if _, err := order(t, a, id, ReleaseOrder{funds - 12_34}, "nearly-all"); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("the operator is told", func() bool {
+			ch, err := a.Tellers.Channel(t.Context(), id)
+			return err == nil && slices.Equal(ch.Alerts, []string{"this bank's side is low: 12.34 of 100012.34 are free"})
+		})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/connector"
 	"github.com/cypherlink/cypherlink/internal/store"
@@ -22,6 +23,7 @@ const (
 // ordered is what of a channel's orders the chain does not show yet.
 type ordered struct {
 	fundings []funding // above the chain's count, in its order
+	waits    error     // why the chain does not take the first of them
 	release  release   // the last one of this bank's, whatever has become of it
 	closing  bool
 }
@@ -138,7 +140,9 @@ func (t *teller) order(tx *store.Tx, f *funding) error {
 	if err != nil {
 		return err
 	}
-	f.Number = t.shown.Load().Fundings[t.own] + 1
+	shown := t.shown.Load()
+	f.Number = shown.Fundings[t.own] + 1
+	escrow := cypherlink.Amount(max(0, shown.Escrow[t.own])) // and what is to come
 	for _, e := range stored {
 		if e.Kind == orderedClose {
 			return refuse(channels.T1.Code(), "ED06", "T1: the channel is to be closed", nil)
@@ -151,6 +155,15 @@ func (t *teller) order(tx *store.Tx, f *funding) error {
 			return err
 		}
 		f.Number = max(f.Number, before.Number+1)
+		if before.Number > shown.Fundings[t.own] {
+			if escrow, err = escrow.Add(before.Amount); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := escrow.Add(f.Amount); err != nil {
+		// the chain never takes it, and none after it
+		return refuse(channels.T1.Code(), "AM02", "T1: no side of a channel holds that much", err)
 	}
 	return tx.Append(orderStream(t.id), int64(len(stored)), store.Event{Kind: orderedFund, Body: f.encode()})
 }

@@ -76,7 +76,7 @@ type teller struct {
 	undecided map[channels.LockID]bool
 }
 
-// tellerInput is something for a teller. One field is set.
+// tellerInput is something for a teller. One field is set, and what goes with it.
 type tellerInput struct {
 	message  channels.Message
 	share    *cosi.Signature // of a Proposal or Consent: verified
@@ -87,6 +87,7 @@ type tellerInput struct {
 	release  *releaseOrder
 	fund     *funding
 	done     string // a key of handing
+	refusal  error  // with done: why the chain does not take it
 	reply    chan error
 }
 
@@ -286,6 +287,9 @@ func (t *teller) handle(ctx context.Context, n *turn, in tellerInput) {
 		n.reply(in.reply, nil)
 	case in.done != "":
 		delete(t.handing, in.done)
+		if len(t.ordered.fundings) > 0 && in.done == keyOf(t.ordered.fundings[0].action(t.id)) {
+			t.ordered.waits = in.refusal
+		}
 	}
 }
 
@@ -312,9 +316,13 @@ func (t *teller) orders(n *turn) {
 	if c.State != channels.Opened {
 		return
 	}
+	before := len(t.ordered.fundings)
 	t.ordered.fundings = slices.DeleteFunc(t.ordered.fundings, func(f funding) bool {
 		return f.Number <= c.Fundings[t.own]
 	})
+	if len(t.ordered.fundings) != before {
+		t.ordered.waits = nil // that was of the one which is done
+	}
 	if len(t.ordered.fundings) > 0 {
 		n.submit = append(n.submit, t.ordered.fundings[0].action(t.id))
 	}

@@ -95,26 +95,30 @@ func (t *teller) wakeAt(at time.Time) {
 
 // submit hands an action to the chain, unless the same is being handed in.
 func (t *teller) submit(ctx context.Context, a channels.Action) {
-	key := fmt.Sprintf("%T", a)
-	switch a := a.(type) {
-	case channels.Anchor:
-		if err := t.complete(&a); err != nil {
+	if anchor, ok := a.(channels.Anchor); ok {
+		if err := t.complete(&anchor); err != nil {
 			t.log.ErrorContext(ctx, "a certificate is not signed", slog.String("cause", err.Error()))
 			return
 		}
-		t.handIn(ctx, key, a)
-		return
-	case channels.Dispute:
-		key = fmt.Sprintf("%T %d %+v", a, a.Lane, a.Slot)
-	case channels.Supply:
-		key = fmt.Sprintf("%T %d", a, a.Lane)
-	case channels.Reveal:
-		key = fmt.Sprintf("%T %x", a, a.Preimage)
-	case channels.Fund:
-		key = fmt.Sprintf("%T %d", a, a.Number)
-	case channels.Close:
+		a = anchor
 	}
-	t.handIn(ctx, key, a)
+	t.handIn(ctx, keyOf(a), a)
+}
+
+// keyOf is what is the same of actions that are not handed in beside each other.
+func keyOf(a channels.Action) string {
+	switch a := a.(type) {
+	case channels.Dispute:
+		return fmt.Sprintf("%T %d %+v", a, a.Lane, a.Slot)
+	case channels.Supply:
+		return fmt.Sprintf("%T %d", a, a.Lane)
+	case channels.Reveal:
+		return fmt.Sprintf("%T %x", a, a.Preimage)
+	case channels.Fund:
+		return fmt.Sprintf("%T %d", a, a.Number)
+	case channels.Anchor, channels.Close:
+	}
+	return fmt.Sprintf("%T", a)
 }
 
 // complete puts this bank's signatures into the certificates of an anchor.
@@ -163,16 +167,17 @@ func (t *teller) give(
 	t.handing[key] = true
 	conditions := t.conditions()
 	t.tasks.Go(func() {
-		defer t.tell(tellerInput{done: key})
 		err := t.tellers.Committee.HandIn(ctx, body, func() (bool, error) {
 			v, err := t.tellers.Chain.View(t.id, conditions)
 			return err == nil && done(&v), err
 		})
 		if err != nil && ctx.Err() == nil {
-			t.log.WarnContext(ctx, "the chain does not take what was handed in", slog.String("what", what),
-				slog.String("cause", err.Error()))
+			// it is tried twice a second, for as long as the money for it is not there
+			t.about(t.peer, what+" "+string(cypherlink.ErrorCode(err))).WarnContext(ctx,
+				"the chain does not take what was handed in", slog.String("cause", err.Error()))
 			pause(ctx, t.tellers.Lanes.Resend)
 		}
+		t.tell(tellerInput{done: key, refusal: err})
 	})
 }
 

@@ -236,12 +236,17 @@ func (t *teller) alerts(s *channels.Standing) []string {
 		add(l.Barred, "lane %s: this bank's log was an old copy; the generation has to end", side)
 		add(open && c.Lanes[i].Challenge != (channels.Challenge{}), "lane %s: a challenge is open", side)
 	}
-	add(open && c.Total() > 0 && s.Free < c.Total()/lowShare, "this bank's side is low: %d of %d are free",
-		max(0, s.Free), c.Total())
-	add(open && s.Unsettled > 0, "%d locks are won, the other bank does not settle: a close pays them out",
-		s.Unsettled)
-	add(len(t.lost) > 0, "%d payments are paid that this bank's log, an old copy, has not: their holds stay",
-		len(t.lost))
-	add(len(t.queue) > 0, "%d payments wait for money or for the other bank", len(t.queue))
+	money := func(minor int64) string { return cypherlink.Amount(minor).Format(t.asset.Scale) }
+	add(open && c.Total() > 0 && s.Free < c.Total()/lowShare, "this bank's side is low: %s of %s are free",
+		money(max(0, s.Free)), money(c.Total()))
+	add(open && s.Unsettled > 0, "locks that are won, and the other bank does not settle: %d; a close pays "+
+		"them out", s.Unsettled)
+	if waiting := t.ordered.fundings; len(waiting) > 0 {
+		add(open && t.ordered.waits != nil, "fundings wait: %d, the first of %s: %v", len(waiting),
+			money(int64(waiting[0].Amount)), t.ordered.waits)
+	}
+	add(len(t.lost) > 0, "payments that are paid, and that this bank's log, an old copy, has not: %d; their "+
+		"holds stay", len(t.lost))
+	add(len(t.queue) > 0, "payments that wait for money or for the other bank: %d", len(t.queue))
 	return all
 }
