@@ -26,7 +26,7 @@ const openingPrefix = "opening/"
 // Open wants a channel with a bank, and returns once that is durable. It then goes on of its own accord,
 // also after a restart: both banks and the asset's Validators sign the opening, and the chain decides.
 // A pair of banks has one channel in an asset at a time, so who wants one again gets the same. What the
-// bank has no business with is refused (CodeAsset, CodeParty); the key is as in Submit.
+// bank has no business with is refused (CodeAsset, CodeAgent); the key is as in Submit.
 func (s *Tellers) Open(
 	ctx context.Context, o Opening, raw []byte, key string,
 ) (id channels.ID, replayed bool, err error) {
@@ -176,7 +176,7 @@ func (s *Tellers) openingOf(o *Opening) (*channels.Joint, error) {
 	peer, ok := s.Chain.Registry().Participant(o.Peer)
 	switch {
 	case !ok || !mayHoldChannels(peer.Role) || o.Peer == s.ID:
-		return nil, refuse(CodeParty, "RC04", "there is no such bank", nil)
+		return nil, refuse(CodeAgent, "RC04", "no other bank that holds channels is called that", nil)
 	case !slices.Contains(s.Assets, o.Asset):
 		return nil, refuse(CodeAsset, "AM03", "this bank has no channels in the asset", nil)
 	}

@@ -47,6 +47,21 @@ func TestOpeningCountersRise(t *testing.T) {
 	})
 }
 
+// A channel with itself, or with somebody that holds none, is refused to a bank's operator by a code that the
+// interface knows, and nothing is kept of it.
+func TestOpenWithNobody(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		for range 2 {
+			for _, peer := range []cypherlink.ParticipantID{w.a.id(), w.validators[0].id(), {7}} {
+				_, replayed, err := a.Tellers.Open(t.Context(), Opening{peer, assetDCEP()}, []byte("open"), "open")
+				if cypherlink.ErrorCode(err) != CodeAgent || replayed {
+					t.Errorf("%s: replayed %v, %v", peer, replayed, err)
+				}
+			}
+		}
+	})
+}
+
 // Terms of a payment over a channel that would keep it open for longer than the bank holds money are not
 // signed.
 func TestDirectTermsExpire(t *testing.T) {
