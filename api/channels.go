@@ -11,7 +11,6 @@ import (
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/iso20022"
-	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -82,16 +81,17 @@ func (s *server) registerChannels(a huma.API) {
 		}, append(codes, unknown)...)
 	}
 	huma.Register(a, order("fund", "Move money into a channel",
-		"From the bank's account on the chain into its side of the channel.", stated(), rules(channels.T1),
-		[]cypherlink.Code{iso20022.CodeAmount, ledger.CodeFunds}), s.fund)
+		"From the bank's account on the chain into its side of the channel. It waits until the account "+
+			"has the money, and later ones wait behind it: the channel's alerts say so.",
+		stated(), rules(channels.T0, channels.T1), []cypherlink.Code{iso20022.CodeAmount}), s.fund)
 	huma.Register(a, order("release", "Move money out of a channel",
 		"From the bank's side of the channel into its account on the chain. The other bank has to agree.",
-		stated(), rules(channels.T5, channels.L8, channels.L9, channels.L10),
+		stated(), rules(channels.T0, channels.T5, channels.L8, channels.L9, channels.L10),
 		[]cypherlink.Code{iso20022.CodeAmount}), s.release)
 	huma.Register(a, order("close", "Close a channel",
 		"Together with the other bank if it agrees, else alone, which takes the channel's window. Each "+
 			"bank's balance comes into its account on the chain.",
-		keyed(), rules(channels.T6, channels.L9, channels.L10)), s.close)
+		keyed(), rules(channels.T0, channels.T6, channels.L9, channels.L10)), s.close)
 }
 
 // rules are the codes of refusals by rules of package channels.

@@ -14,6 +14,7 @@ import (
 	"github.com/cypherlink/cypherlink/chain/chaintest"
 	"github.com/cypherlink/cypherlink/channels"
 	"github.com/cypherlink/cypherlink/iso20022"
+	"github.com/cypherlink/cypherlink/ledger"
 	"github.com/cypherlink/cypherlink/payment"
 )
 
@@ -299,5 +300,29 @@ func TestARefusalByARuleOfChannelsIsTold(t *testing.T) {
 	p := d.do(post(channelsPath+"/"+c.ID.String()+"/release", "k", `{"amount":"1"}`)).problem(t)
 	if p.Code != "channel_l8" || p.Status != 422 || p.ISOReason != "AM04" || p.Detail != "L8: not so much" {
 		t.Fatalf("%+v", p)
+	}
+}
+
+// What payment.Tellers refuses an order with is in the document, and nothing that it refuses no order with.
+func TestRefusalsOfOrdersAreDocumented(t *testing.T) {
+	rules := []channels.Rule{channels.T0, channels.T1, channels.T5, channels.T6, channels.L8, channels.L9, channels.L10}
+	for _, op := range operations(document(t)) {
+		want, ok := map[string][]channels.Rule{
+			"fund-channel":    {channels.T0, channels.T1},
+			"release-channel": {channels.T0, channels.T5, channels.L8, channels.L9, channels.L10},
+			"close-channel":   {channels.T0, channels.T6, channels.L9, channels.L10},
+		}[op.OperationID]
+		if !ok {
+			continue
+		}
+		told := op.Responses["422"].Description
+		for _, rule := range rules {
+			if strings.Contains(told+",", string(rule.Code())+",") != slices.Contains(want, rule) {
+				t.Errorf("%s, %s: %s", op.OperationID, rule, told)
+			}
+		}
+		if strings.Contains(told, string(ledger.CodeFunds)) {
+			t.Errorf("%s: %s", op.OperationID, told)
+		}
 	}
 }

@@ -133,6 +133,8 @@ func paymentClass(code cypherlink.Code) class {
 		return class{http.StatusUnprocessableEntity, "The payment brings no other one back"}
 	case payment.CodeNoReceipt:
 		return class{http.StatusConflict, "The payment has no receipt yet"}
+	case payment.CodeReceiptless:
+		return class{http.StatusUnprocessableEntity, "The payment has no receipt here, and gets none"}
 	case payment.CodeMalformed:
 		return class{http.StatusUnprocessableEntity, "The instruction is not one that a payment can carry"}
 	case payment.CodeAgent:

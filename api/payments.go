@@ -85,7 +85,7 @@ func (s *server) registerPayments(a huma.API) {
 		Responses: map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{
 			jsonType: {Schema: &huma.Schema{Type: huma.TypeObject, Description: "The receipt."}},
 		}}},
-	}, []cypherlink.Code{payment.CodeUnknown, payment.CodeNoReceipt}), s.receipt)
+	}, []cypherlink.Code{payment.CodeUnknown, payment.CodeNoReceipt, payment.CodeReceiptless}), s.receipt)
 	huma.Register(a, operation(r, huma.Operation{
 		OperationID: "get-return", Method: http.MethodGet, Path: "/v1/payments/{id}/return", Tags: tags,
 		Summary: "Fetch a return as a pacs.004",

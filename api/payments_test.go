@@ -162,6 +162,12 @@ func TestReceiptIsServedAsItIsStored(t *testing.T) {
 	if p.Code != payment.CodeNoReceipt || p.Status != 409 || a.Header.Get("Retry-After") != "1" {
 		t.Fatalf("%+v %v", p, a.Header)
 	}
+	d.bank.err = &cypherlink.Error{Code: payment.CodeReceiptless, Message: "the payment has ended"}
+	a = d.do(get("/v1/payments/" + uetr + "/receipt"))
+	p = a.problem(t)
+	if p.Code != payment.CodeReceiptless || p.Status != 422 || a.Header.Get("Retry-After") != "" {
+		t.Fatalf("%+v %v", p, a.Header)
+	}
 }
 
 func TestReturnIsServed(t *testing.T) {

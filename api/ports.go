@@ -26,7 +26,7 @@ type Payments interface {
 
 // Documents are a payment's documents, byte for byte, or payment.CodeUnknown.
 type Documents interface {
-	// Receipt is the canonical proof of a payment, or payment.CodeNoReceipt.
+	// Receipt is the canonical proof of a payment, or payment.CodeNoReceipt, or payment.CodeReceiptless.
 	Receipt(ctx context.Context, id cypherlink.UETR) ([]byte, error)
 	// Status002 is the payment's status as a pacs.002.
 	Status002(ctx context.Context, id cypherlink.UETR) ([]byte, error)

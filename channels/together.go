@@ -145,7 +145,7 @@ func (p *Party) mayRelease(j *Joint, r Release) error {
 	}
 	// What the release leaves has to be there whatever of the reverse lane is anchored.
 	if p.free(r.By, p.reliedPoint(j, r.By.Other()), end.Head) < int64(r.Amount) {
-		return refuse(L8, reasonFunds, "%d are not free", r.Amount)
+		return refuse(L8, reasonFunds, "%s are not free", r.Amount.Format(p.view.Channel.Asset.Scale))
 	}
 	return nil
 }

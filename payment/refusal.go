@@ -65,6 +65,9 @@ const (
 	CodeNoReturn cypherlink.Code = "return_missing"
 	// CodeNoReceipt: the payment is not settled, or not all of its evidence is here.
 	CodeNoReceipt cypherlink.Code = "receipt_pending"
+	// CodeReceiptless: the payment never gets a receipt here: it comes in, or has ended without being
+	// settled.
+	CodeReceiptless cypherlink.Code = "receipt_missing"
 )
 
 // refuse is a refusal that may be told; its cause is not.

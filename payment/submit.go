@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cypherlink/cypherlink"
@@ -78,11 +79,18 @@ func (c *Connect) fillIn(i *Instruction) error {
 		return nil
 	}
 	asset, err := assetNamed(c.Bank.Genesis, i.Asset)
-	peers := c.Tellers.peersIn(asset)
-	if err != nil || len(peers) != 1 {
+	if err != nil {
 		return &cypherlink.Error{
-			Code: iso20022.CodeBIC, Reason: "RC04", Pointer: "/creditor/agent", Err: err,
-			Message: "name the creditor's bank: this one has not just one channel in the asset",
+			Code: CodeMalformed, Reason: "AM03", Pointer: i.pointer("/destination/asset"), Err: err,
+			Message: "not the name of one asset, and the creditor's bank is left out",
+		}
+	}
+	peers := c.Tellers.peersIn(asset)
+	if len(peers) != 1 {
+		return &cypherlink.Error{
+			Code: iso20022.CodeBIC, Reason: "RC04", Pointer: "/creditor/agent",
+			Message: fmt.Sprintf("name the creditor's bank: it may be left out where this bank has an open "+
+				"channel in the asset with one bank, and it has %d", len(peers)),
 		}
 	}
 	peer, _ := c.Bank.Genesis.Participant(peers[0])
@@ -281,25 +289,28 @@ func (c *Connect) Return004(ctx context.Context, uetr cypherlink.UETR) ([]byte, 
 }
 
 // Receipt is the proof of a settled outgoing payment, as Proof.Encode writes it, or
-// CodeNoReceipt, or CodeUnknown.
+// CodeNoReceipt, or CodeReceiptless if there will be none, or CodeUnknown.
 func (c *Connect) Receipt(ctx context.Context, uetr cypherlink.UETR) ([]byte, error) {
 	log, err := c.logOf(ctx, uetr)
 	if err != nil {
 		return nil, err
 	}
-	var proof *Proof
-	if _, outgoing := log[0].Fact.(Instructed); outgoing {
-		o, err := NewOutgoing(c.Bank, c.Random, log)
-		if err != nil {
-			return nil, err
-		}
-		if o.direct() {
-			return c.laneReceipt(ctx, o)
-		}
-		proof, _ = o.Proof()
+	if _, outgoing := log[0].Fact.(Instructed); !outgoing {
+		return nil, refuse(CodeReceiptless, "", "the bank that pays has the receipt", nil)
 	}
-	if proof == nil {
-		return nil, refuse(CodeNoReceipt, "", "a receipt belongs to an outgoing payment that is settled", nil)
+	o, err := NewOutgoing(c.Bank, c.Random, log)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains([]Status{StatusRejected, StatusExpired, StatusAborted}, o.Status()) {
+		return nil, refuse(CodeReceiptless, "", "the payment has ended without being settled", nil)
+	}
+	if o.direct() {
+		return c.laneReceipt(ctx, o)
+	}
+	proof, ok := o.Proof()
+	if !ok {
+		return nil, refuse(CodeNoReceipt, "", "not all of the payment's evidence is here", nil)
 	}
 	return proof.Encode(c.Bank.Genesis)
 }

@@ -311,6 +311,53 @@ func TestReadyWithItsChannels(t *testing.T) {
 	})
 }
 
+// Who leaves the creditor's bank out is told what is wrong with that: the asset, or how many banks it could be.
+func TestCreditorsBankLeftOut(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		w.opened(a, b)
+		for asset, want := range map[string]*cypherlink.Error{
+			"DE/EP": {Code: CodeMalformed, Reason: "AM03", Pointer: "/destination/asset"},
+			"DE":    {Code: iso20022.CodeBIC, Reason: "RC04", Pointer: "/creditor/agent"},
+		} {
+			_, err := a.Submit(t.Context(), []byte(`{"end_to_end_id": "E2E", "destination": {"asset": "`+asset+
+				`", "amount": "5.00"}, "debtor": {"name": "A", "account": "1"}, "creditor": {"name": "B", "account": "2"}}`),
+				JSON, asset)
+			got, ok := errors.AsType[*cypherlink.Error](err)
+			if !ok || got.Code != want.Code || got.Reason != want.Reason || got.Pointer != want.Pointer {
+				t.Errorf("%s: %v, want %v", asset, err, want)
+			}
+		}
+	})
+}
+
+// A payment that is not settled yet has no receipt yet; one that comes in, or has ended otherwise, never gets
+// one, and nobody is told to ask again.
+func TestReceiptThatWillNeverBe(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		w.opened(a, b)
+		receipt := func(c *Connect, uetr cypherlink.UETR) cypherlink.Code {
+			_, err := c.Receipt(t.Context(), uetr)
+			return cypherlink.ErrorCode(err)
+		}
+		w.setFault(hush)
+		uetr := w.pays(a, 1, w.a, w.b, "10.00")
+		w.until(a, uetr, StatusSigned1)
+		if got := receipt(a, uetr); got != CodeNoReceipt {
+			t.Errorf("of one that is under way: %s", got)
+		}
+		w.setFault(nil)
+		w.until(a, uetr, StatusCompleted)
+		if got := receipt(b, uetr); got != CodeReceiptless {
+			t.Errorf("of one that comes in: %s", got)
+		}
+		uetr = w.pays(a, 2, w.a, w.b, "0.00")
+		w.until(a, uetr, StatusRejected)
+		if got := receipt(a, uetr); got != CodeReceiptless {
+			t.Errorf("of one that is rejected: %s", got)
+		}
+	})
+}
+
 // Only the creditor's bank can say that a payment is credited, and not before it is booked here.
 func TestWordOfCredit(t *testing.T) {
 	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
