@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -197,18 +196,9 @@ func (s *Tellers) enter(l *live) bool {
 	return true
 }
 
-// talked takes what the other bank of a channel says. What is refused before its teller hears of it an
-// operator sees.
+// talked takes what the other bank of a channel says. What is refused before its teller hears of it the
+// operator is told by whoever serves the call, as of every call.
 func (s *Tellers) talked(from cypherlink.ParticipantID, body []byte) error {
-	err := s.toTeller(from, body)
-	if code := cypherlink.ErrorCode(err); err != nil && code != CodeUnready {
-		s.complaints.About(time.Now(), s.Log, from, string(code)).Warn("what a bank says is refused",
-			slog.String("cause", err.Error()))
-	}
-	return err
-}
-
-func (s *Tellers) toTeller(from cypherlink.ParticipantID, body []byte) error {
 	talk, err := DecodeLaneTalk(body)
 	if err != nil {
 		return malformed(err)

@@ -109,7 +109,6 @@ func TestFloodOfRefusedMessages(t *testing.T) {
 			"a message of the other bank is refused": {string(channels.H1.Code()), talks*(maxLaneMessages-2)/2 - 1},
 			"the other bank refuses an update":       {"refusal", talks*(maxLaneMessages-2)/2 - 1},
 			"an update of the other bank is refused": {string(channels.L4.Code()), talks - 1},
-			"what a bank says is refused":            {string(CodeMessage), talks - 1},
 		} {
 			want := []line{
 				{msg, w.a.id().String(), want.rule, 0}, {msg, w.a.id().String(), want.rule, want.leftOut},

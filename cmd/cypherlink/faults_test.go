@@ -15,8 +15,14 @@ import (
 // raised is a network that runs until the test ends, and its folder.
 func raised(t *testing.T, through func(folder string) lens) (*stage, string) {
 	t.Helper()
+	return logged(t, io.Discard, through)
+}
+
+// logged is raised, with what operators read.
+func logged(t *testing.T, logs io.Writer, through func(folder string) lens) (*stage, string) {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "net")
-	s, err := raise(t.Context(), dir, io.Discard, through)
+	s, err := raise(t.Context(), dir, logs, through)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -260,10 +261,11 @@ func (w *wiretap) Call(ctx context.Context, to cypherlink.ParticipantID, kind ui
 }
 
 // A Prepare of a lock is kept once and for its lane's payer alone: without verdicts, from another bank, or again
-// after the payment, it makes nothing.
+// after the payment, it makes nothing. Lane talk that is none the bank's operator reads of once.
 func TestLocksOfLiars(t *testing.T) {
 	tap := &wiretap{kind: payment.KindLock, heard: make(chan []byte, 1)}
-	s, dir := raised(t, func(folder string) lens {
+	var read logbook
+	s, dir := logged(t, &read, func(folder string) lens {
 		l := bare()
 		if folder == folderClearing {
 			l.peers = func(p payment.Peers) payment.Peers { tap.inner = p; return tap }
@@ -316,7 +318,37 @@ func TestLocksOfLiars(t *testing.T) {
 		}
 	}
 	has(t, s, id, 3000_00, 2000_00)
+	liar := bankA(t, s)
+	for range 3 {
+		_, err := liar.callers.Call(ctx, b.keys.self.ID, payment.KindLane, []byte{1})
+		if cypherlink.ErrorCode(err) != payment.CodeMessage {
+			t.Error(err)
+		}
+	}
+	if n := read.count(`"peer":"` + liar.keys.self.ID.String() + `","rule":"` + string(payment.CodeMessage) + `"`); n != 1 {
+		t.Errorf("%d lines about a bank's nonsense, which came three times", n)
+	}
 	agrees(t, s, dir, "bank-b, incoming payments: SETTLED 1", "No difference.")
+}
+
+// logbook is what operators read.
+type logbook struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+// count is how often it says something.
+func (l *logbook) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.all.String(), what)
 }
 
 // mum is a ledger to which nobody confirms.
