@@ -62,7 +62,7 @@ func aChannel(t *testing.T, own channels.Side, n byte) *payment.Channel {
 	c.Banks = channels.InOrder([2]cypherlink.ParticipantID{
 		g.Participants[chaintest.Members].ID, g.Participants[chaintest.Members+1].ID,
 	})
-	c.Escrow = [2]int64{300000, -50000}
+	c.Funds = [2]int64{300000, -50000}
 	c.Channel.Lanes[channels.A].Head = channels.Head{Seq: 40, Paid: 90000}
 	c.Channel.Lanes[channels.B].Head = channels.Head{Seq: 7, Paid: 10000, Locked: 1000}
 	c.Lanes[channels.A] = payment.LaneView{Gen: 1, Written: 42, Certified: 41, Bound: 41, Anchored: 40}

@@ -180,7 +180,7 @@ func (n *network) channel(c *payment.Channel) Channel {
 	}
 	out := Channel{
 		ID: c.ID.String(), Asset: n.labels[c.Asset], Peer: n.bic(c.Banks[peer]), State: "OPENING",
-		Balances: sides(c.Balance), Escrow: sides(func(s channels.Side) int64 { return c.Escrow[s] }),
+		Balances: sides(c.Balance), Funds: sides(func(s channels.Side) int64 { return c.Funds[s] }),
 		Free:     c.Free.Format(scale),
 		Anchored: AnchoredSeqs{Own: c.Channel.Lanes[own].Head.Seq, Peer: c.Channel.Lanes[peer].Head.Seq},
 		Lanes:    Lanes{Own: lane(c.Lanes[own]), Peer: lane(c.Lanes[peer])},

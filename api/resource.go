@@ -167,7 +167,7 @@ type Channel struct {
 	// State is OPENING as long as the chain does not have the channel.
 	State    string       `json:"state" enum:"OPENING,OPEN,CLOSING,FROZEN,CLOSED" example:"OPEN" doc:"State."`
 	Balances Sides        `json:"balances" doc:"What belongs to each bank by the chain."`
-	Escrow   Sides        `json:"escrow" doc:"What each put in less what left; may be negative."`
+	Funds    Sides        `json:"escrow" doc:"What each put in less what left; may be negative."`
 	Free     string       `json:"free" format:"amount" doc:"What this bank can pay now."`
 	Anchored AnchoredSeqs `json:"anchored_seq" doc:"How far the chain has each bank's lane."`
 	Lanes    Lanes        `json:"lanes" doc:"This bank's records of both lanes."`

@@ -20,7 +20,7 @@ type Action interface {
 	appendWire(w *wire.Writer)
 }
 
-// Fund moves an amount from the bank's account into its escrow (T1). Number is one above the
+// Fund moves an amount from the bank's account into its funds in the channel (T1). Number is one above the
 // fundings of this bank before, so that it acts once.
 type Fund struct {
 	Channel ID

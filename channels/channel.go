@@ -80,8 +80,8 @@ type Channel struct {
 	// which the channel is funded and to which it pays out.
 	Banks    [2]cypherlink.ParticipantID
 	Accounts [2]cypherlink.Account
-	// Escrow is what the banks put in less what left: negative where received money has left.
-	Escrow [2]int64
+	// Funds is what the banks put in less what left: negative where received money has left.
+	Funds [2]int64
 	// Fundings and Releases count what moved in and out.
 	Fundings [2]uint64
 	Releases uint64
@@ -100,16 +100,16 @@ func (c *Channel) Side(bank cypherlink.ParticipantID) (side Side, ok bool) {
 // Balance is what belongs to a side now; what is locked belongs to nobody.
 func (c *Channel) Balance(side Side) int64 {
 	received := c.Lanes[side.Other()].Head.Paid
-	b, _ := balance(c.Escrow[side], received, c.Lanes[side].Head) // it was checked when a head moved
+	b, _ := balance(c.Funds[side], received, c.Lanes[side].Head) // it was checked when a head moved
 	return b
 }
 
 // Total is everything that the channel holds.
-func (c *Channel) Total() int64 { return c.Escrow[A] + c.Escrow[B] }
+func (c *Channel) Total() int64 { return c.Funds[A] + c.Funds[B] }
 
-// balance is escrow + received - paid - locked; ok tells whether it is in the range.
-func balance(escrow int64, received cypherlink.Amount, own Head) (b int64, ok bool) {
-	b, ok = sum(escrow, int64(received)-int64(own.Paid)) // two amounts: no overflow
+// balance is funds + received - paid - locked; ok tells whether it is in the range.
+func balance(funds int64, received cypherlink.Amount, own Head) (b int64, ok bool) {
+	b, ok = sum(funds, int64(received)-int64(own.Paid)) // two amounts: no overflow
 	if !ok {
 		return 0, false
 	}
@@ -135,7 +135,7 @@ func (c *Channel) Encode() []byte {
 	for i := range c.Banks {
 		w.Fixed(c.Banks[i][:])
 		c.Accounts[i].AppendWire(w)
-		w.I64(c.Escrow[i])
+		w.I64(c.Funds[i])
 		w.U64(c.Fundings[i])
 	}
 	w.U64(c.Releases)
@@ -157,7 +157,7 @@ func DecodeChannel(b []byte) (*Channel, error) {
 	for i := range c.Banks {
 		r.Fixed(c.Banks[i][:])
 		c.Accounts[i] = cypherlink.ReadAccount(r)
-		c.Escrow[i] = r.I64()
+		c.Funds[i] = r.I64()
 		c.Fundings[i] = r.U64()
 	}
 	c.Releases = r.U64()

@@ -1,5 +1,5 @@
 // Package channels is the two-way bank channel: two lanes, each written by the bank that pays in
-// it, over escrow that the committee chain keeps.
+// it, over funds that the committee chain keeps.
 //
 // Its noun is the Channel: what the chain knows of one pair of banks and one asset. Channel.Apply
 // has the chain's rules (T0 to T9); Party is one bank's side of it, the lane rules L1 to L10 and

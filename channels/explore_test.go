@@ -79,42 +79,42 @@ func configurations() map[string]bounds {
 	release := []JointAction{Release{Amount: 1}}
 	return map[string]bounds{
 		"byzantine payer and payee": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 5, anchors: 1,
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 5, anchors: 1,
 		},
 		"byzantine closes": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 0}, pays: [2]int8{2, 2}, closes: 1, ticks: 5,
+			lone: true, byzantine: B, funds: [2]int64{1, 0}, pays: [2]int8{2, 2}, closes: 1, ticks: 5,
 		},
 		"byzantine releases": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{1, 2}, asks: release, ticks: 4,
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{1, 2}, asks: release, ticks: 4,
 		},
 		"byzantine cuts": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{2, 1},
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{2, 1},
 			asks: []JointAction{Cut{}}, ticks: 3, anchors: 1,
 		},
 		"byzantine settles": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{1, 1},
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{1, 1},
 			asks: []JointAction{Settlement{}}, ticks: 3, disputes: 1,
 		},
 		"byzantine equivocates": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{0, 3}, equivocation: 1, ticks: 5, restarts: 1,
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{0, 3}, equivocation: 1, ticks: 5, restarts: 1,
 		},
 		"honest": {
-			escrow: [2]int64{1, 1}, pays: [2]int8{1, 2}, disputes: 1, ticks: 4, restarts: 1,
+			funds: [2]int64{1, 1}, pays: [2]int8{1, 2}, disputes: 1, ticks: 4, restarts: 1,
 		},
 		"honest, restored": {
-			escrow: [2]int64{2, 1}, pays: [2]int8{2, 1}, ticks: 5, restores: 1,
+			funds: [2]int64{2, 1}, pays: [2]int8{2, 1}, ticks: 5, restores: 1,
 		},
 		"byzantine, restored": {
-			lone: true, byzantine: B, escrow: [2]int64{2, 1}, pays: [2]int8{2, 1}, ticks: 5, restores: 1,
+			lone: true, byzantine: B, funds: [2]int64{2, 1}, pays: [2]int8{2, 1}, ticks: 5, restores: 1,
 		},
 		"outage": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{1, 1}, disputes: 1, ticks: 3, jumps: 1,
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{1, 1}, disputes: 1, ticks: 3, jumps: 1,
 		},
 		"outgoing lock": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{1, 0}, pays: [2]int8{0, 1}, disputes: 1, ticks: 8, quick: 1,
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, locks: [2]int8{1, 0}, pays: [2]int8{0, 1}, disputes: 1, ticks: 8, quick: 1,
 		},
 		"incoming lock": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{0, 1}, pays: [2]int8{0, 3}, closes: 1, ticks: 8, quick: 1,
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, locks: [2]int8{0, 1}, pays: [2]int8{0, 3}, closes: 1, ticks: 8, quick: 1,
 		},
 	}
 }
@@ -123,42 +123,42 @@ func configurations() map[string]bounds {
 func beyond() map[string]bounds {
 	return map[string]bounds{
 		"unequal amounts": {
-			lone: true, byzantine: B, escrow: [2]int64{3, 2}, pays: [2]int8{2, 2}, amounts: []cypherlink.Amount{1, 3},
+			lone: true, byzantine: B, funds: [2]int64{3, 2}, pays: [2]int8{2, 2}, amounts: []cypherlink.Amount{1, 3},
 			disputes: 1, ticks: 4, anchors: 1,
 		},
 		"reserve": {
-			lone: true, byzantine: B, escrow: [2]int64{3, 2}, pays: [2]int8{2, 2}, amounts: []cypherlink.Amount{1, 2},
+			lone: true, byzantine: B, funds: [2]int64{3, 2}, pays: [2]int8{2, 2}, amounts: []cypherlink.Amount{1, 2},
 			reserve: 1, asks: []JointAction{Release{Amount: 1}}, ticks: 4,
 		},
 		"two outgoing locks": {
-			lone: true, byzantine: B, escrow: [2]int64{2, 1}, locks: [2]int8{2, 0}, closes: 1, ticks: 8, quick: 1,
+			lone: true, byzantine: B, funds: [2]int64{2, 1}, locks: [2]int8{2, 0}, closes: 1, ticks: 8, quick: 1,
 		},
 		"two incoming locks": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 2}, locks: [2]int8{0, 2}, pays: [2]int8{0, 4}, closes: 1, ticks: 8,
+			lone: true, byzantine: B, funds: [2]int64{1, 2}, locks: [2]int8{0, 2}, pays: [2]int8{0, 4}, closes: 1, ticks: 8,
 		},
 		"locks both ways": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{1, 1}, pays: [2]int8{0, 2}, disputes: 1,
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, locks: [2]int8{1, 1}, pays: [2]int8{0, 2}, disputes: 1,
 			closes: 1, ticks: 7,
 		},
 		"honest locks": {
-			escrow: [2]int64{1, 1}, locks: [2]int8{1, 1}, closes: 1, ticks: 8, restarts: 1,
+			funds: [2]int64{1, 1}, locks: [2]int8{1, 1}, closes: 1, ticks: 8, restarts: 1,
 		},
 		"validators": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 4, threshold: 1,
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 4, threshold: 1,
 		},
 		"honest validators": {
-			escrow: [2]int64{2, 1}, pays: [2]int8{2, 1}, disputes: 1, ticks: 4, threshold: 1, restarts: 1,
+			funds: [2]int64{2, 1}, pays: [2]int8{2, 1}, disputes: 1, ticks: 4, threshold: 1, restarts: 1,
 		},
 		"top-up and release": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{2, 1}, topUps: [2]int8{1, 0},
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{2, 1}, topUps: [2]int8{1, 0},
 			asks: []JointAction{Release{Amount: 1}, Record{}}, ticks: 4,
 		},
 		"honest, together": {
-			escrow: [2]int64{2, 1}, pays: [2]int8{2, 1}, ticks: 4,
+			funds: [2]int64{2, 1}, pays: [2]int8{2, 1}, ticks: 4,
 			asks: []JointAction{Release{Amount: 1}, Cut{}, Settlement{}, Record{}},
 		},
 		"follower behind": {
-			lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 6, outages: 1, window: 4, // as much longer
+			lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 6, outages: 1, window: 4, // as much longer
 		},
 	}
 }

@@ -57,7 +57,7 @@ type Open struct {
 // Record anchors the points and does nothing else (T2).
 type Record struct{}
 
-// Release pays a part of a bank's escrow, or of what it received, out to its account (T5).
+// Release pays a part of a bank's funds, or of what it received, out to its account (T5).
 type Release struct {
 	By     Side
 	Amount cypherlink.Amount

@@ -22,13 +22,13 @@ type mutant struct {
 func worlds() map[string]bounds {
 	all := everywhere()
 	all["window of one block"] = bounds{
-		lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 5, window: 2,
+		lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 5, window: 2,
 	}
 	all["no window"] = bounds{
-		lone: true, byzantine: B, escrow: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 5, window: 1,
+		lone: true, byzantine: B, funds: [2]int64{1, 1}, pays: [2]int8{2, 2}, disputes: 1, ticks: 5, window: 1,
 	}
 	all["forgetful"] = bounds{
-		lone: true, byzantine: B, escrow: [2]int64{2, 1}, pays: [2]int8{3, 2}, ticks: 1, restarts: 1, forgetful: true,
+		lone: true, byzantine: B, funds: [2]int64{2, 1}, pays: [2]int8{3, 2}, ticks: 1, restarts: 1, forgetful: true,
 		equivocation: 1,
 	}
 	return all
@@ -38,13 +38,13 @@ func worlds() map[string]bounds {
 func locking() map[string]bounds {
 	all := map[string]bounds{}
 	all["outgoing lock, closing"] = bounds{
-		lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{1, 0}, closes: 1, ticks: 7, quick: 2,
+		lone: true, byzantine: B, funds: [2]int64{1, 1}, locks: [2]int8{1, 0}, closes: 1, ticks: 7, quick: 2,
 	}
 	all["incoming lock, challenged"] = bounds{
-		lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{0, 1}, pays: [2]int8{0, 1}, disputes: 1, ticks: 5,
+		lone: true, byzantine: B, funds: [2]int64{1, 1}, locks: [2]int8{0, 1}, pays: [2]int8{0, 1}, disputes: 1, ticks: 5,
 	}
 	all["off chain"] = bounds{
-		lone: true, byzantine: B, escrow: [2]int64{1, 1}, locks: [2]int8{0, 1}, pays: [2]int8{0, 3}, disputes: 1,
+		lone: true, byzantine: B, funds: [2]int64{1, 1}, locks: [2]int8{0, 1}, pays: [2]int8{0, 3}, disputes: 1,
 		ticks: 8, offChain: 10,
 	}
 	return all

@@ -46,7 +46,7 @@ var errCrash = errors.New("crashed")
 const capital = int64(1_000)
 
 func newPair(t rapid.TB) *pair {
-	w := newWorld(bounds{escrow: [2]int64{capital, capital}})
+	w := newWorld(bounds{funds: [2]int64{capital, capital}})
 	p := &pair{
 		t: t, chain: w.chain, now: w.now, revealed: map[cypherlink.Condition]Revealed{},
 		ended: map[cypherlink.Hash]FactKind{}, ms: 1,
@@ -382,7 +382,7 @@ func (p *pair) close() {
 	want := [2]int64{}
 	for _, s := range []Side{A, B} {
 		own, peer := p.parties[s].own().last, p.parties[s].peer().last
-		want[s], _ = balance(p.chain.Escrow[s], peer.Paid, own.Head)
+		want[s], _ = balance(p.chain.Funds[s], peer.Paid, own.Head)
 		want[s] += p.accounts[s]
 	}
 	open := [2][]Lock{p.parties[A].own().last.locks, p.parties[B].own().last.locks}

@@ -271,13 +271,13 @@ func (p *Party) disturbed() bool {
 
 // free is what a side may still spend at a head of its lane that relies on dep (L3).
 func (p *Party) free(side Side, dep cypherlink.Amount, head Head) int64 {
-	escrow := p.view.Channel.Escrow[side]
+	funds := p.view.Channel.Funds[side]
 	for i := range p.d.joints {
 		if r, ok := p.d.joints[i].Do.(Release); ok && r.By == side && p.live(&p.d.joints[i]) {
-			escrow -= int64(r.Amount)
+			funds -= int64(r.Amount)
 		}
 	}
-	b, ok := balance(escrow, dep, head)
+	b, ok := balance(funds, dep, head)
 	if !ok {
 		return -1
 	}

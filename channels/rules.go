@@ -21,7 +21,7 @@ type Rules struct {
 }
 
 // Moves are what a transaction moves between the channel and the banks' accounts: positive to the
-// account, negative from it. Escrow and Moves together stay the same.
+// account, negative from it. Funds and Moves together stay the same.
 type Moves [2]int64
 
 // passed tells whether a deadline that began then has passed (T7).
@@ -125,7 +125,7 @@ func (c *Channel) empty() {
 	c.State = Closed
 	for i := range c.Lanes {
 		c.Lanes[i].Challenge, c.Lanes[i].Listed = Challenge{}, nil
-		c.Escrow[i] = int64(c.Lanes[i].Head.Paid) - int64(c.Lanes[1-i].Head.Paid)
+		c.Funds[i] = int64(c.Lanes[i].Head.Paid) - int64(c.Lanes[1-i].Head.Paid)
 		c.Lanes[i].Head.Locked = 0
 	}
 }
@@ -165,7 +165,7 @@ func (c *Channel) fund(side Side, a Fund) (moves Moves, err error) {
 	if a.Number <= c.Fundings[side] {
 		return moves, ledger.ErrRepeated
 	}
-	escrow, ok := sum(c.Escrow[side], int64(a.Amount))
+	funds, ok := sum(c.Funds[side], int64(a.Amount))
 	switch {
 	case c.State != Opened:
 		return moves, refuse(T1, reasonFailed, "the channel is %s", c.State)
@@ -174,7 +174,7 @@ func (c *Channel) fund(side Side, a Fund) (moves Moves, err error) {
 	case a.Amount <= 0 || !ok:
 		return moves, refuse(T1, reasonForm, "an amount of %d", a.Amount)
 	}
-	c.Escrow[side], c.Fundings[side] = escrow, a.Number
+	c.Funds[side], c.Fundings[side] = funds, a.Number
 	moves[side] = -int64(a.Amount)
 	return moves, nil
 }
@@ -245,7 +245,7 @@ func (c *Channel) maximum(points [2]Point) (lanes [2]Lane, err error) {
 			return lanes, refuse(T2, reasonFunds, "lane %s relies on %d, the other has paid %d",
 				Side(i), points[i].Dep, reverse.Paid)
 		}
-		if b, ok := balance(c.Escrow[i], reverse.Paid, lanes[i].Head); !ok || b < 0 {
+		if b, ok := balance(c.Funds[i], reverse.Paid, lanes[i].Head); !ok || b < 0 {
 			return lanes, refuse(T2, reasonFunds, "the balance of %s would be %d", Side(i), b)
 		}
 	}
@@ -356,13 +356,13 @@ func (c *Channel) release(r Release) (moves Moves, err error) {
 	if r.Number != c.Releases+1 {
 		return moves, refuse(T5, reasonFailed, "release %d after %d", r.Number, c.Releases)
 	}
-	escrow, ok := sum(c.Escrow[r.By], -int64(r.Amount))
+	funds, ok := sum(c.Funds[r.By], -int64(r.Amount))
 	if !ok || r.Amount <= 0 {
 		return moves, refuse(T5, reasonForm, "an amount of %d", r.Amount)
 	}
-	c.Escrow[r.By] = escrow
+	c.Funds[r.By] = funds
 	c.Releases++
-	if b, ok := balance(escrow, c.Lanes[r.By.Other()].Head.Paid, c.Lanes[r.By].Head); !ok || b < 0 {
+	if b, ok := balance(funds, c.Lanes[r.By.Other()].Head.Paid, c.Lanes[r.By].Head); !ok || b < 0 {
 		return moves, refuse(T5, reasonFunds, "the balance of %s would be %d", r.By, b)
 	}
 	moves[r.By] = int64(r.Amount)

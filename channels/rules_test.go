@@ -324,13 +324,13 @@ func TestTogether(t *testing.T) {
 	a, b := s.certify(s.update(channels.A, 0, 1, 0, 50)), s.certify(s.update(channels.B, 0, 1, 50, 120))
 	s.refused(channels.T2, func() error { return s.together(channels.Record{}, nil, b) })
 	s.refused(channels.T4, func() error { return s.together(channels.Cut{Lane: channels.A, Gen: 1}, a, nil) })
-	// Received money may leave: the escrow goes below zero.
+	// Received money may leave: the funds go below zero.
 	if err := s.together(channels.Release{By: channels.A, Amount: 170, Number: 1}, a, b); err != nil {
 		t.Fatal(err)
 	}
 	s.want(channels.Opened, 0, 30)
-	if s.Escrow[0] != -70 || s.accounts[0] != 170 {
-		t.Fatalf("escrow %d, account %d", s.Escrow[0], s.accounts[0])
+	if s.Funds[0] != -70 || s.accounts[0] != 170 {
+		t.Fatalf("funds %d, account %d", s.Funds[0], s.accounts[0])
 	}
 	s.refused(channels.T5, func() error { return s.together(channels.Release{By: channels.A, Amount: 170, Number: 1}, a, b) })
 	if err := s.together(channels.Cut{Lane: channels.B, Gen: 0}, a, b); err != nil {

@@ -23,7 +23,7 @@ import (
 type bounds struct {
 	byzantine    Side // with lone
 	lone         bool // the side byzantine has no Party: it does what can be signed
-	escrow       [2]int64
+	funds        [2]int64
 	pays         [2]int8 // orders of an honest bank; updates of a Byzantine one
 	amounts      []cypherlink.Amount
 	locks        [2]int8
@@ -131,7 +131,7 @@ func newWorld(b bounds) *world {
 	if err != nil {
 		panic(err)
 	}
-	c.Escrow = b.escrow
+	c.Funds = b.funds
 	if b.window > 0 { // shorter than is valid
 		c.Limits.WindowS, c.Limits.Blocks = int64(b.window)-1, b.window
 	}
@@ -441,7 +441,7 @@ func (w *world) moved(before Channel, moves Moves) {
 		w.accounts[i] += moves[i]
 	}
 	total := w.accounts[0] + w.accounts[1] + w.chain.Total()
-	if want := w.h.escrow[0] + w.h.escrow[1] + 20; total != want {
+	if want := w.h.funds[0] + w.h.funds[1] + 20; total != want {
 		w.violation("there are %d, there were %d", total, want)
 	}
 	for i := range w.chain.Lanes {

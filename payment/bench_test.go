@@ -39,7 +39,7 @@ func BenchmarkIdleTellers(b *testing.B) {
 	w := newChannelWorld(b, newNetwork(b, nil))
 	template := channels.Channel{
 		Banks: channels.InOrder([2]cypherlink.ParticipantID{w.a.id(), w.b.id()}), Asset: assetDCEP(),
-		Limits: lanes().Limits, State: channels.Opened, Escrow: [2]int64{funds, funds},
+		Limits: lanes().Limits, State: channels.Opened, Funds: [2]int64{funds, funds},
 	}
 	roll := w.chain.Registry()
 	for i := range template.Banks {

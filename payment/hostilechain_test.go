@@ -35,7 +35,7 @@ func TestChainCannotBeRead(t *testing.T) {
 		time.Sleep(time.Duration(lanes().LagS+2) * time.Second)
 		for of, c := range map[string]*Connect{"A": a, "B": b} {
 			shown := c.Tellers.teller(id).shown.Load()
-			if shown.State != channels.Opened || shown.Escrow != [2]int64{funds, funds} {
+			if shown.State != channels.Opened || shown.Funds != [2]int64{funds, funds} {
 				t.Errorf("bank %s shows %+v", of, shown.Channel)
 			}
 			behind := func(alert string) bool { return strings.Contains(alert, "follower is behind") }

@@ -40,7 +40,7 @@ func TestRefusedOrderIsForgotten(t *testing.T) {
 		}
 		w.eventually("it is released once", func() bool {
 			ch, err := a.Tellers.Channel(t.Context(), id)
-			return err == nil && ch.Releases == 1 && ch.Escrow[ch.Own] == funds-1
+			return err == nil && ch.Releases == 1 && ch.Funds[ch.Own] == funds-1
 		})
 	})
 }
@@ -101,7 +101,7 @@ func TestVoidReleaseIsAskedAgain(t *testing.T) {
 				}
 				w.eventually("all has happened", func() bool {
 					ch, err := a.Tellers.Channel(t.Context(), id)
-					return err == nil && ch.Releases == 2 && ch.Escrow[ch.Own] == funds-15+5
+					return err == nil && ch.Releases == 2 && ch.Funds[ch.Own] == funds-15+5
 				})
 			})
 		})
@@ -196,7 +196,7 @@ func TestFundingWaitsForMoney(t *testing.T) {
 		}
 		w.eventually("both are in", func() bool {
 			ch, err := a.Tellers.Channel(t.Context(), id)
-			return err == nil && ch.Fundings[ch.Own] == 3 && ch.Escrow[ch.Own] == funds+int64(left)
+			return err == nil && ch.Fundings[ch.Own] == 3 && ch.Funds[ch.Own] == funds+int64(left)
 		})
 		if got := w.account(w.a); got != 0 {
 			t.Errorf("the account has %d", got)
@@ -353,7 +353,7 @@ func TestFundingsOrderedAtOnce(t *testing.T) {
 		tell.tell(tellerInput{fund: both[0]})
 		w.eventually("both are in", func() bool {
 			ch, err := a.Tellers.Channel(t.Context(), id)
-			return err == nil && ch.Fundings[ch.Own] == 3 && ch.Escrow[ch.Own] == funds+8
+			return err == nil && ch.Fundings[ch.Own] == 3 && ch.Funds[ch.Own] == funds+8
 		})
 	})
 }

@@ -185,7 +185,7 @@ func TestReleaseWithSilentBank(t *testing.T) {
 		time.Sleep(time.Duration(lanes().JointS+2) * time.Second)
 		w.setFault(nil)
 		w.until(a, w.pays(a, 1, w.a, w.b, "10.00"), StatusCompleted)
-		if ch, err := a.Tellers.Channel(t.Context(), id); err != nil || ch.Releases != 0 || ch.Escrow[ch.Own] != funds {
+		if ch, err := a.Tellers.Channel(t.Context(), id); err != nil || ch.Releases != 0 || ch.Funds[ch.Own] != funds {
 			t.Errorf("%+v, %v", ch, err)
 		}
 	})

@@ -142,7 +142,7 @@ func (t *teller) order(tx *store.Tx, f *funding) error {
 	}
 	shown := t.shown.Load()
 	f.Number = shown.Fundings[t.own] + 1
-	escrow := cypherlink.Amount(max(0, shown.Escrow[t.own])) // and what is to come
+	held := cypherlink.Amount(max(0, shown.Funds[t.own])) // and what is to come
 	for _, e := range stored {
 		if e.Kind == orderedClose {
 			return refuse(channels.T1.Code(), "ED06", "T1: the channel is to be closed", nil)
@@ -156,12 +156,12 @@ func (t *teller) order(tx *store.Tx, f *funding) error {
 		}
 		f.Number = max(f.Number, before.Number+1)
 		if before.Number > shown.Fundings[t.own] {
-			if escrow, err = escrow.Add(before.Amount); err != nil {
+			if held, err = held.Add(before.Amount); err != nil {
 				return err
 			}
 		}
 	}
-	if _, err := escrow.Add(f.Amount); err != nil {
+	if _, err := held.Add(f.Amount); err != nil {
 		// the chain never takes it, and none after it
 		return refuse(channels.T1.Code(), "AM02", "T1: no side of a channel holds that much", err)
 	}

@@ -248,7 +248,7 @@ func (w *channelWorld) openedBy(a, b *Tellers) channels.ID {
 	for _, s := range []*Tellers{a, b} {
 		w.eventually("the channel is funded", func() bool {
 			ch, err := s.Channel(ctx, id)
-			return err == nil && ch.Escrow == [2]int64{funds, funds}
+			return err == nil && ch.Funds == [2]int64{funds, funds}
 		})
 	}
 	return id

@@ -24,7 +24,7 @@ func facts(t *testing.T) map[string][]state.Fact {
 	}
 	bank := &chain.Register{Participant: chain.Participant{ID: id, Name: "Bank", Role: chain.RoleBank, BIC: bic}}
 	c := channels.Channel{
-		ID: channels.ID{1}, Asset: asset, State: channels.Closing, Escrow: [2]int64{-5, 1_000},
+		ID: channels.ID{1}, Asset: asset, State: channels.Closing, Funds: [2]int64{-5, 1_000},
 		Banks: [2]cypherlink.ParticipantID{{1}, {2}},
 	}
 	c.Lanes[0].Challenge.Seq = math.MaxUint32

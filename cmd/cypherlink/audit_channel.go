@@ -91,14 +91,14 @@ func (r *replica) holdsChannel(id channels.ID, c *channels.Channel) error {
 // movedBy is what a change of a channel gives its banks' accounts.
 func movedBy(before, after *channels.Channel, revealed map[cypherlink.Condition]int64) (moves [2]int64) {
 	for i := range moves {
-		moves[i] = before.Escrow[i] - after.Escrow[i]
+		moves[i] = before.Funds[i] - after.Funds[i]
 	}
 	if after.State != channels.Closed || before.State == channels.Closed {
 		return moves
 	}
 	for i := range moves {
 		own, reverse := &after.Lanes[i].Head, &after.Lanes[1-i].Head
-		moves[i] += after.Escrow[i] + int64(reverse.Paid) - int64(own.Paid)
+		moves[i] += after.Funds[i] + int64(reverse.Paid) - int64(own.Paid)
 		for _, l := range before.Lanes[i].Listed {
 			if s, ok := revealed[l.Condition]; ok && s < l.Expiry {
 				moves[i] -= int64(l.Amount)

@@ -123,7 +123,7 @@ func TestAnAuditComparesChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	fact := events[last].Fact.(state.ChannelFact)
-	fact.Channel.Escrow[0]++
+	fact.Channel.Funds[0]++
 	events[last].Fact = fact
 	if _, err := r.readChannels(events); err == nil || !strings.Contains(err.Error(), "is not what the events say") {
 		t.Fatal(err)

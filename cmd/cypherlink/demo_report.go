@@ -237,9 +237,9 @@ func (a *channelAct) balances(ctx context.Context) error {
 	}
 	a.demo.say("")
 	a.demo.say("%-10s %-10s %18s %18s %14s %12s", "channel", "bank", "put in", "balance", "anchored up to", "generation")
-	a.demo.say("%-10s %-10s %18s %18s %14d %12d", a.id[:8], "Bank A", c.Escrow.Own, c.Balances.Own,
+	a.demo.say("%-10s %-10s %18s %18s %14d %12d", a.id[:8], "Bank A", c.Funds.Own, c.Balances.Own,
 		c.Anchored.Own, c.Lanes.Own.Generation)
-	a.demo.say("%-10s %-10s %18s %18s %14d %12d", a.id[:8], "Bank B", c.Escrow.Peer, c.Balances.Peer,
+	a.demo.say("%-10s %-10s %18s %18s %14d %12d", a.id[:8], "Bank B", c.Funds.Peer, c.Balances.Peer,
 		c.Anchored.Peer, c.Lanes.Peer.Generation)
 	a.end = c
 	return nil

@@ -212,7 +212,7 @@ func (b *restBank) fund(ctx context.Context, id, amount string) error {
 	}
 	return until(ctx, "the channel is funded by "+b.name, func() (bool, error) {
 		c, err := b.channel(ctx, id)
-		return err == nil && c.Escrow.Own != "0.00", err
+		return err == nil && c.Funds.Own != "0.00", err
 	})
 }
 
