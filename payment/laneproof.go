@@ -1,12 +1,8 @@
 package payment
 
 import (
-	"bytes"
 	"fmt"
 	"math/bits"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/cypherlink/cypherlink"
 	"github.com/cypherlink/cypherlink/chain/follow"
@@ -114,11 +110,7 @@ func (p *LaneProof) Encode() ([]byte, error) {
 	if err := p.wellFormed(); err != nil {
 		return nil, err
 	}
-	raw, err := json.Marshal(p.json(), json.Deterministic(true), jsontext.WithIndent("  "))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
-	}
-	return append(raw, '\n'), nil
+	return encodeReceipt(p.json())
 }
 
 // wellFormed reports ErrReceipt for what has no JSON form.
@@ -140,26 +132,7 @@ func (p *LaneProof) wellFormed() error {
 // DecodeLaneProof takes exactly the form of Encode; otherwise ErrReceipt. It compares every byte; what
 // it proves, Verify says.
 func DecodeLaneProof(raw []byte) (*LaneProof, error) {
-	if len(raw) > MaxReceipt {
-		return nil, fmt.Errorf("%d bytes, at most %d: %w", len(raw), MaxReceipt, ErrReceipt)
-	}
-	var j laneReceiptJSON
-	if err := json.Unmarshal(raw, &j, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
-	}
-	p, err := j.proof()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
-	}
-	again, err := p.Encode()
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(again, raw) {
-		return nil, fmt.Errorf("line %d is not what the signed bytes say: %w",
-			firstDifference(again, raw), ErrReceipt)
-	}
-	return p, nil
+	return decodeReceipt(raw, (*laneReceiptJSON).proof, (*LaneProof).Encode)
 }
 
 // proof takes what is signed out of the JSON.
@@ -169,12 +142,8 @@ func (j *laneReceiptJSON) proof() (*LaneProof, error) {
 	if p.Terms, err = terms.DecodeProof(j.Terms.Signed); err != nil {
 		return nil, err
 	}
-	for _, v := range j.Movement.Verdicts {
-		verdict, err := DecodeVerdict(v.Signed)
-		if err != nil {
-			return nil, err
-		}
-		p.Verdicts = append(p.Verdicts, *verdict)
+	if p.Verdicts, err = verdictsIn(j.Movement.Verdicts); err != nil {
+		return nil, err
 	}
 	for _, step := range j.Pay.Path {
 		p.Path = append(p.Path, PathStep{Sibling: step.Hash, Left: step.Side == sideLeft})

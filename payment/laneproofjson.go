@@ -26,13 +26,8 @@ type (
 		Anchored anchoredJSON         `json:"anchored"`
 	}
 	movementJSON struct {
-		Ledger   cypherlink.LedgerID `json:"ledger"`
-		Asset    string              `json:"asset"`
-		Amount   string              `json:"amount"`
-		Debit    cypherlink.Account  `json:"debit"`
-		Credit   cypherlink.Account  `json:"credit"`
-		Expiry   string              `json:"expiry"`
-		Verdicts []verdictJSON       `json:"verdicts"`
+		agreedJSON
+		Verdicts []verdictJSON `json:"verdicts"`
 	}
 	payJSON struct {
 		Payment cypherlink.UETR `json:"payment"`
@@ -89,11 +84,7 @@ func (p *LaneProof) json() *laneReceiptJSON {
 	pay := p.pay()
 	j := &laneReceiptJSON{
 		Format: laneReceiptFormat, Network: t.Network, UETR: t.UETR, Terms: agreementOf(p.Terms),
-		Movement: movementJSON{
-			Ledger: leg.Asset.Ledger, Asset: leg.Asset.String(), Amount: leg.Amount.Format(leg.Asset.Scale),
-			Debit: leg.Debit, Credit: leg.Credit, Expiry: second(leg.Expiry),
-			Verdicts: verdictsOf(p.Verdicts),
-		},
+		Movement: movementJSON{agreedOf(&leg), verdictsOf(p.Verdicts)},
 		Pay: payJSON{
 			Payment: pay.Payment, Amount: pay.Amount.Format(leg.Asset.Scale), Terms: pay.Terms,
 			Path: []stepJSON{},

@@ -68,6 +68,19 @@ func (p *Proof) Encode(g *chain.Genesis) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return encodeReceipt(j)
+}
+
+// DecodeProof takes exactly the form of Encode; otherwise ErrReceipt. It compares every byte,
+// and checks the quote's signature; what the rest proves, Verify says.
+func DecodeProof(g *chain.Genesis, raw []byte) (*Proof, error) {
+	return decodeReceipt(raw,
+		func(j *receiptJSON) (*Proof, error) { return j.proof(g) },
+		func(p *Proof) ([]byte, error) { return p.Encode(g) })
+}
+
+// encodeReceipt writes the JSON form of either proof.
+func encodeReceipt(j any) ([]byte, error) {
 	raw, err := json.Marshal(j, json.Deterministic(true), jsontext.WithIndent("  "))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
@@ -75,21 +88,22 @@ func (p *Proof) Encode(g *chain.Genesis) ([]byte, error) {
 	return append(raw, '\n'), nil
 }
 
-// DecodeProof takes exactly the form of Encode; otherwise ErrReceipt. It compares every byte,
-// and checks the quote's signature; what the rest proves, Verify says.
-func DecodeProof(g *chain.Genesis, raw []byte) (*Proof, error) {
+// decodeReceipt takes what is signed out of the JSON form J, and wants the rest to be what that encodes to.
+func decodeReceipt[J, P any](
+	raw []byte, proof func(*J) (*P, error), encode func(*P) ([]byte, error),
+) (*P, error) {
 	if len(raw) > MaxReceipt {
 		return nil, fmt.Errorf("%d bytes, at most %d: %w", len(raw), MaxReceipt, ErrReceipt)
 	}
-	var j receiptJSON
+	var j J
 	if err := json.Unmarshal(raw, &j, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
-	p, err := j.proof(g)
+	p, err := proof(&j)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
-	again, err := p.Encode(g)
+	again, err := encode(p)
 	if err != nil {
 		return nil, err
 	}
@@ -130,12 +144,8 @@ func (j *receiptJSON) proof(g *chain.Genesis) (*Proof, error) {
 	}
 	for i := range p.Legs {
 		from, to := &j.Legs[i], &p.Legs[i]
-		for _, v := range from.Verdicts {
-			verdict, err := DecodeVerdict(v.Signed)
-			if err != nil {
-				return nil, err
-			}
-			to.Verdicts = append(to.Verdicts, *verdict)
+		if to.Verdicts, err = verdictsIn(from.Verdicts); err != nil {
+			return nil, err
 		}
 		leg := &p.Terms.Terms.Legs[i]
 		if (from.Prepared == nil) != ledger.InChannel(leg) {

@@ -62,13 +62,17 @@ type (
 		Asset  string `json:"asset"`
 		Amount string `json:"amount"`
 	}
+	// agreedJSON is what the terms say of a leg.
+	agreedJSON struct {
+		Ledger cypherlink.LedgerID `json:"ledger"`
+		Asset  string              `json:"asset"`
+		Amount string              `json:"amount"`
+		Debit  cypherlink.Account  `json:"debit"`
+		Credit cypherlink.Account  `json:"credit"`
+		Expiry string              `json:"expiry"`
+	}
 	legJSON struct {
-		Ledger    cypherlink.LedgerID  `json:"ledger"`
-		Asset     string               `json:"asset"`
-		Amount    string               `json:"amount"`
-		Debit     cypherlink.Account   `json:"debit"`
-		Credit    cypherlink.Account   `json:"credit"`
-		Expiry    string               `json:"expiry"`
+		agreedJSON
 		Condition cypherlink.Condition `json:"condition"`
 		Custody   ledger.CustodyID     `json:"custody"`
 		Verdicts  []verdictJSON        `json:"verdicts"`
@@ -184,6 +188,13 @@ func agreementOf(p *terms.Proof) agreementJSON {
 	return j
 }
 
+func agreedOf(leg *terms.Leg) agreedJSON {
+	return agreedJSON{
+		Ledger: leg.Asset.Ledger, Asset: leg.Asset.String(), Amount: leg.Amount.Format(leg.Asset.Scale),
+		Debit: leg.Debit, Credit: leg.Credit, Expiry: second(leg.Expiry),
+	}
+}
+
 func (p *Proof) quoteJSON() quoteJSON {
 	q := &p.Quote.Quote
 	part := func(m connector.Movement) partJSON {
@@ -200,9 +211,8 @@ func (p *Proof) quoteJSON() quoteJSON {
 func (p *Proof) legJSON(g *chain.Genesis, i int) (*legJSON, error) {
 	leg, from := p.Terms.Terms.Legs[i], &p.Legs[i]
 	j := &legJSON{
-		Ledger: leg.Asset.Ledger, Asset: leg.Asset.String(), Amount: leg.Amount.Format(leg.Asset.Scale),
-		Debit: leg.Debit, Credit: leg.Credit, Expiry: second(leg.Expiry),
-		Condition: p.Terms.Terms.Condition, Custody: p.custody(i), Verdicts: verdictsOf(from.Verdicts),
+		agreedJSON: agreedOf(&leg),
+		Condition:  p.Terms.Terms.Condition, Custody: p.custody(i), Verdicts: verdictsOf(from.Verdicts),
 	}
 	if !ledger.InChannel(&leg) {
 		prepared, err := statementOf(g, &leg, &from.Prepared)
@@ -227,6 +237,19 @@ func verdictsOf(verdicts []validator.Signed) []verdictJSON {
 		})
 	}
 	return all
+}
+
+// verdictsIn takes what is signed out of the JSON.
+func verdictsIn(all []verdictJSON) ([]validator.Signed, error) {
+	var verdicts []validator.Signed
+	for _, j := range all {
+		v, err := DecodeVerdict(j.Signed)
+		if err != nil {
+			return nil, err
+		}
+		verdicts = append(verdicts, *v)
+	}
+	return verdicts, nil
 }
 
 func outcomeName(o validator.Outcome) string {
