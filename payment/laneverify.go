@@ -19,6 +19,9 @@ func (p *LaneProof) Verify(g *chain.Genesis) (*Findings, error) {
 	leg := t.Legs[terms.Source]
 	what := Money{leg.Asset, leg.Amount}
 	f := &Findings{UETR: t.UETR, Source: what, Destination: what}
+	if err := sameNetwork(t.Network, g); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+	}
 	roster, err := g.Roster(t.Signers()...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
@@ -60,9 +63,12 @@ func (p *LaneProof) verifyUpdates(g *chain.Genesis, f *Findings) error {
 			return fmt.Errorf("update %s does not follow update %s: %w", u.Hash, before.Hash, ErrReceipt)
 		}
 	}
-	last := &p.Updates[len(p.Updates)-1]
-	f.prove("Update %d of generation %d in the lane of %s in channel %s pays it; update %d is %d later.",
-		first.Seq, first.Gen, nameOf(g, p.Terms.Terms.Payer), first.Channel, last.Seq, len(p.Updates)-1)
+	later := ""
+	if n := len(p.Updates) - 1; n > 0 {
+		later = fmt.Sprintf("; update %d is %d later", p.Updates[n].Seq, n)
+	}
+	f.prove("Update %d of generation %d in the lane of %s in channel %s pays it%s.",
+		first.Seq, first.Gen, nameOf(g, p.Terms.Terms.Payer), first.Channel, later)
 	return nil
 }
 

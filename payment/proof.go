@@ -75,7 +75,12 @@ func (p *Proof) Encode(g *chain.Genesis) ([]byte, error) {
 // and checks the quote's signature; what the rest proves, Verify says.
 func DecodeProof(g *chain.Genesis, raw []byte) (*Proof, error) {
 	return decodeReceipt(raw,
-		func(j *receiptJSON) (*Proof, error) { return j.proof(g) },
+		func(j *receiptJSON) (*Proof, error) {
+			if err := sameNetwork(j.Network, g); err != nil {
+				return nil, err
+			}
+			return j.proof(g)
+		},
 		func(p *Proof) ([]byte, error) { return p.Encode(g) })
 }
 
@@ -112,6 +117,15 @@ func decodeReceipt[J, P any](
 			firstDifference(again, raw), ErrReceipt)
 	}
 	return p, nil
+}
+
+// sameNetwork reports that a receipt is of another network than the genesis by which it is to be checked:
+// nothing in it would hold, and its first signature would be blamed.
+func sameNetwork(of cypherlink.NetworkID, g *chain.Genesis) error {
+	if of != g.Network() {
+		return fmt.Errorf("it is of network %s, the genesis is that of %s", of, g.Network())
+	}
+	return nil
 }
 
 // firstDifference is the line of b, from 1, at which a and b part.
