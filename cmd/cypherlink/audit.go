@@ -44,7 +44,13 @@ func (c *auditCommand) Run(s *session) (err error) {
 	if c.Feed != "" {
 		return c.run(s)
 	}
+	if _, err := os.Stat(filepath.Join(c.Dir, genesisName)); err != nil {
+		return refusal{fmt.Errorf("%s is not the folder of a network: %w", c.Dir, err)}
+	}
 	release, err := holdNetwork(c.Dir)
+	if errors.Is(err, hold.ErrHeld) {
+		return refusal{fmt.Errorf("an audit is of a network that is down:\n%w", err)}
+	}
 	if err != nil {
 		return refusal{err}
 	}
@@ -224,12 +230,12 @@ func (a *audit) compare() {
 // print tells what was found.
 func (a *audit) print(out io.Writer) error {
 	var b strings.Builder
-	columns := "%-8s  %-10s" + strings.Repeat("  %18s", 4) + "\n"
-	fmt.Fprintf(&b, columns, "asset", "ledger", "in accounts", "in custody", "total", "issued")
+	columns := "%-8s  %-10s" + strings.Repeat("  %18s", 5) + "\n"
+	fmt.Fprintf(&b, columns, "asset", "ledger", "in accounts", "in custody", "in channels", "total", "issued")
 	for _, t := range a.totals {
 		amount := func(v cypherlink.Amount) string { return v.Format(t.asset.Asset.Scale) }
 		fmt.Fprintf(&b, columns, t.asset.Label, t.asset.Asset.Ledger,
-			amount(t.accounts), amount(t.custodies), amount(t.sum), amount(t.issued))
+			amount(t.accounts), amount(t.custodies), amount(t.channels), amount(t.sum), amount(t.issued))
 	}
 	for _, lines := range [][]string{a.backingLines(), a.chain, a.counts()} {
 		if len(lines) > 0 {

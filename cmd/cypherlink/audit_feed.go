@@ -80,12 +80,15 @@ func printFeed(out io.Writer, genesis *chain.Genesis, after tap.Checkpoint, r *t
 	if r.Checkpoint.Size == after.Size {
 		what = fmt.Sprintf("Network %s has no record after %d", genesis.Network(), after.Size)
 	}
+	before := ""
+	if after.Size > 0 {
+		before = fmt.Sprintf(" - it begins with the %d events that were checked before\n", after.Size)
+	}
 	_, err := fmt.Fprintf(out, "%s, up to block %d of %s:\n"+
 		" - every event is in the feed that a quorum of the committee made final\n"+
-		" - the feed of %d events has the root %s\n"+
-		" - it begins with the %d events that were checked before\n"+
+		" - the feed of %d events has the root %s\n%s"+
 		"What the chain has made final after that block is not shown.\n",
-		what, r.Head.Height, r.Head.Time.Format(time.RFC3339Nano), r.Checkpoint.Size, r.Checkpoint.Root(), after.Size)
+		what, r.Head.Height, r.Head.Time.Format(time.RFC3339Nano), r.Checkpoint.Size, r.Checkpoint.Root(), before)
 	return err
 }
 

@@ -18,10 +18,10 @@ import (
 
 // demoCommand plays the main job of the whitepaper on a network of its own.
 type demoCommand struct {
-	Input      string `help:"Pay by this pacs.008 instead of the built-in one." type:"existingfile"`
-	Out        string `help:"Write payment.xml, status.xml, receipt.json, genesis.json, summary.json here, not into a folder for temporary files." type:"path"`
-	Fail       string `help:"Whoever acts in this step (4 to 13) falls silent just before it; bank-b falls silent in the channel, from the middle of its payments on."`
-	Restore    string `help:"bank-b loses its store amid the channel's payments, and goes on with an older copy." enum:",bank-b" default:""`
+	Input      string `help:"Pay by this pacs.008 instead of the built-in one." type:"existingfile" placeholder:"FILE"`
+	Out        string `help:"Write payment.xml, status.xml, receipt.json, receipt-channel.json, genesis.json, summary.json here, not into a folder for temporary files." type:"path" placeholder:"DIR"`
+	Fail       string `help:"Whoever acts in this step (4 to 13) falls silent just before it, and the channel is not played; bank-b falls silent in the channel, from the middle of its payments on." placeholder:"STEP"`
+	Restore    string `help:"bank-b loses its store amid the channel's payments, and goes on with an older copy. Not with --fail." enum:",bank-b" default:"" placeholder:"bank-b"`
 	KillLeader bool   `help:"Kill the committee's leader for good while the payment runs."`
 	Serve      bool   `help:"Keep the network up afterwards, and say how to call its APIs."`
 }
@@ -57,8 +57,16 @@ func (c *demoCommand) Run(s *session) (err error) {
 			return refusal{fmt.Errorf("--fail %s: a party can fall silent before steps 4 to 13, or be bank-b", c.Fail)}
 		}
 	}
+	if c.Fail != "" && c.Restore != "" {
+		return refusal{errors.New("--restore goes without --fail: the channel is played once, with one failure")}
+	}
 	if d.message, err = c.instruction(); err != nil {
 		return refusal{err}
+	}
+	if c.Out != "" { // what cannot be written is not played
+		if err := os.MkdirAll(c.Out, dirMode); err != nil {
+			return refusal{err}
+		}
 	}
 	if d.dir, err = os.MkdirTemp("", "cypherlink-demo-"); err != nil {
 		return err
@@ -99,7 +107,9 @@ func (d *demo) play() (err error) {
 	if err := d.perform(); err != nil {
 		return err
 	}
-	d.ended()
+	if err := d.ended(); err != nil {
+		return err
+	}
 	if d.payment.Status == payment.StatusSettled && d.fail == 0 {
 		if err := d.playChannel(); err != nil {
 			return err
@@ -346,18 +356,14 @@ func (d *demo) settle(ctx context.Context) (err error) {
 	}
 }
 
-// ended says how the main job has ended.
-func (d *demo) ended() {
+// ended says how the main job has ended, and which blocks were final by then.
+func (d *demo) ended() error {
 	d.say("")
 	d.say("Payment %s is %s.", d.payment.UETR, d.payment.Status)
 	if d.payment.Refusal != nil {
 		d.say("Reason: %s", d.payment.Refusal.Message)
 	}
 	d.printBalances()
-}
-
-// finish prints the blocks and writes the files.
-func (d *demo) finish() error {
 	blocks, err := d.blocks.all()
 	if err != nil {
 		return err
@@ -367,6 +373,15 @@ func (d *demo) finish() error {
 	for _, b := range blocks {
 		d.say("  height %3d  view %3d  final after %4d ms  signed by %d of %d", b.Height, b.View, b.FinalityMS, b.Signers, members)
 	}
+	return nil
+}
+
+// finish writes the files.
+func (d *demo) finish() error {
+	blocks, err := d.blocks.all()
+	if err != nil {
+		return err
+	}
 	out := d.command.Out
 	if out == "" {
 		if out, err = os.MkdirTemp("", "cypherlink-proof-"); err != nil {
@@ -375,6 +390,24 @@ func (d *demo) finish() error {
 	}
 	return d.write(out, blocks)
 }
+
+// replaceFiles writes the files. A receipt of an earlier performance, which this one has none of, goes.
+func replaceFiles(dir string, files map[string][]byte) error {
+	for _, name := range receiptNames() {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, fileMode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receiptNames are the files of the receipts of the two jobs.
+func receiptNames() []string { return []string{"receipt.json", "receipt-channel.json"} }
 
 // write makes the files, and says where the proof lies.
 func (d *demo) write(dir string, blocks []blockSummary) error {
@@ -408,14 +441,12 @@ func (d *demo) write(dir string, blocks []blockSummary) error {
 		return err
 	}
 	files["summary.json"] = append(summary, '\n')
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, fileMode); err != nil {
-			return err
-		}
+	if err := replaceFiles(dir, files); err != nil {
+		return err
 	}
 	d.say("\nMessages and summary lie in %s.", dir)
 	genesis := filepath.Join(dir, genesisName)
-	for _, name := range []string{"receipt.json", "receipt-channel.json"} {
+	for _, name := range receiptNames() {
 		if _, ok := files[name]; ok {
 			receipt := filepath.Join(dir, name)
 			d.say("\nThe proof lies in %s. Anybody can check it, offline:\n  cypherlink verify --genesis %s %s",

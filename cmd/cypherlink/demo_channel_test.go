@@ -46,11 +46,14 @@ func TestDemoPlaysTheSecondJob(t *testing.T) {
 	}
 	for _, line := range []string{
 		"over the ramp", "is open in DE.C", "in execution, cannot be cancelled", "will settle", "credited",
-		"100 of 100 payments are COMPLETED", "anchors; the one in block",
+		"100 of 100 payments are COMPLETED", "anchors: ", "; the one in block",
 	} {
 		if !strings.Contains(out, line) {
 			t.Errorf("nothing of %q\n%s", line, out)
 		}
+	}
+	if _, after, ok := strings.Cut(out, "Blocks that became final meanwhile"); !ok || !strings.Contains(after, "second job") {
+		t.Errorf("the blocks of the payment across ledgers are not told with it\n%s", out)
 	}
 	genesis, receipt := filepath.Join(dir, genesisName), filepath.Join(dir, "receipt-channel.json")
 	code, proved, errOut := command(t, "verify", "--genesis", genesis, receipt)
@@ -111,7 +114,15 @@ func TestDemoOutlastsALostStore(t *testing.T) {
 }
 
 func TestDemoRefusesUnknownFailures(t *testing.T) {
-	for _, args := range [][]string{{"--fail", "3"}, {"--fail", "bank-a"}, {"--fail", "14"}} {
+	for _, args := range [][]string{
+		{"--fail", "3"},
+		{"--fail", "bank-a"},
+		{"--fail", "14"},
+		{"--restore", "bank-a"},
+		{"--fail", "bank-b", "--restore", "bank-b"},
+		{"--fail", "4", "--restore", "bank-b"},
+		{"--out", "main.go/out"}, // in a file: it is not played first
+	} {
 		if code, out, errOut := command(t, append([]string{"demo"}, args...)...); code != exitRefused {
 			t.Errorf("%v: exit %d\n%s%s", args, code, out, errOut)
 		}

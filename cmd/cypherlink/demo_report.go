@@ -108,7 +108,7 @@ func (a *channelAct) anchors(ctx context.Context) error {
 		}
 		before = c.Lanes
 	}
-	a.demo.say("%4d anchors; the one in block %d covers %d payments", count-1, height, most) // the first is the opening
+	a.demo.say("     anchors: %d; the one in block %d covers %d payments", count-1, height, most) // the first is the opening
 	return nil
 }
 

@@ -179,6 +179,21 @@ func TestDemoGoesOnWithoutItsLeader(t *testing.T) {
 	}
 }
 
+// A folder never holds the receipt of another performance than the last one.
+func TestDemoReplacesReceipts(t *testing.T) {
+	dir := t.TempDir()
+	for _, last := range []string{"receipt-channel.json", "receipt.json", "summary.json"} {
+		if err := replaceFiles(dir, map[string][]byte{last: nil}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range receiptNames() {
+			if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != (name == last) {
+				t.Errorf("%s after %s: %v", name, last, err)
+			}
+		}
+	}
+}
+
 func TestDemoOutlastsASilentParty(t *testing.T) {
 	for n := 4; n <= steps; n++ {
 		if testing.Short() && n < 12 {

@@ -201,7 +201,8 @@ func TestPaymentsWithALane(t *testing.T) {
 	standsAt(t, s, bankB(t, s), short, payment.StatusSettled)
 	has(t, s, id, 1500_00, 3500_00)
 
-	agrees(t, s, dir, "bank-a, outgoing payments: SETTLED 4", "No difference.")
+	agrees(t, s, dir, "bank-a, outgoing payments: SETTLED 4", "No difference.",
+		"49995000.00                0.00             5000.00         50000000.00         50000000.00\n")
 	tamperedLocks(t, dir, there)
 }
 

@@ -74,9 +74,11 @@ func TestRegistryCommand(t *testing.T) {
 	a.says(a.registry(0, "show"), "version 0; a change takes 1 of 1 authorities", "CYPBCNBJXXX  active", "Validator of DC/EP")
 	a.says(a.registry(0, "draft", "suspend", "CYPBCNBJ", "--out", suspend), "suspend Bank B (", "version 1 after 0")
 	a.says(a.registry(exitRefused, "draft", "suspend", "CYPBCNBJ", "--out", suspend), "is there already")
-	a.says(a.registry(exitRefused, "draft", "suspend", "Bank Z", "--out", other), `0 participants are called "Bank Z"`)
+	a.says(a.registry(exitRefused, "draft", "suspend", "Bank Z", "--out", other), `no participant is called "Bank Z"`)
 	a.says(a.registry(exitRefused, "draft", "resume", "Bank B", "--out", other), "registry_status_differs")
 	a.says(a.registry(exitRefused, "draft", "policy", "cypherium:CNY", "2", "Validator of DE", "--out", other), "the policy cannot be met")
+	a.says(a.registry(exitRefused, "draft", "policy", "DC/EP", "2", "Validator of DE", "--out", other), "the policy cannot be met")
+	a.says(a.registry(exitRefused, "draft", "policy", "DC", "1", "Validator of DE", "--out", other), `no asset is called "DC"`)
 	a.says(a.registry(exitRefused, "submit", suspend), "1 of 1 authorities", "0 of 1")
 	if said := a.registry(0, "read", suspend); !strings.Contains(said, "suspend Bank B (") || strings.Contains(said, "signed by") {
 		t.Error(said)

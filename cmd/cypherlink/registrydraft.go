@@ -68,7 +68,7 @@ type (
 
 type draftPolicy struct {
 	draftOptions
-	Asset      string   `arg:"" help:"LEDGER:CODE of the asset."`
+	Asset      string   `arg:"" help:"LEDGER:CODE of the asset, or its label."`
 	Threshold  int      `arg:"" help:"How many of the Validators have to approve."`
 	Validators []string `arg:"" help:"Id or name of each Validator."`
 }
@@ -101,22 +101,37 @@ func (c *draftAbout) draft(s *session, change func(cypherlink.ParticipantID) cha
 // Run drafts the policy; the asset's rule set stays.
 func (c *draftPolicy) Run(s *session) error {
 	return c.write(s, func(r *chain.Registry) (chain.Change, error) {
-		for _, a := range r.Assets() {
-			if string(a.Asset.Ledger)+":"+a.Asset.Code != c.Asset {
-				continue
-			}
-			p := validator.Policy{Threshold: c.Threshold, RuleSet: a.Policy.RuleSet}
-			for _, who := range c.Validators {
-				rec, err := find(r, who)
-				if err != nil {
-					return nil, err
-				}
-				p.Validators = append(p.Validators, rec.ID)
-			}
-			return &chain.SetPolicy{Asset: a.Asset, Policy: p}, nil
+		a, err := findAsset(r, c.Asset)
+		if err != nil {
+			return nil, err
 		}
-		return nil, fmt.Errorf("no asset is called %q", c.Asset)
+		p := validator.Policy{Threshold: c.Threshold, RuleSet: a.Policy.RuleSet}
+		for _, who := range c.Validators {
+			rec, err := find(r, who)
+			if err != nil {
+				return nil, err
+			}
+			p.Validators = append(p.Validators, rec.ID)
+		}
+		return &chain.SetPolicy{Asset: a.Asset, Policy: p}, nil
 	})
+}
+
+// findAsset is the asset of that ledger and code, or of that label.
+func findAsset(r *chain.Registry, name string) (*chain.Asset, error) {
+	var found []chain.Asset
+	for _, a := range r.Assets() {
+		if string(a.Asset.Ledger)+":"+a.Asset.Code == name || a.Label == name {
+			found = append(found, a)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("no asset is called %q", name)
+	case 1:
+		return &found[0], nil
+	}
+	return nil, fmt.Errorf("%d assets are called %q: give LEDGER:CODE", len(found), name)
 }
 
 // write makes the draft, if the registry would take it, and writes it.
@@ -156,10 +171,13 @@ func find(r *chain.Registry, who string) (*chain.Record, error) {
 			found = append(found, rec)
 		}
 	}
-	if len(found) != 1 {
-		return nil, fmt.Errorf("%d participants are called %q", len(found), who)
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("no participant is called %q", who)
+	case 1:
+		return found[0], nil
 	}
-	return found[0], nil
+	return nil, fmt.Errorf("%d participants are called %q: give the id", len(found), who)
 }
 
 // check reports why the registry would not take the change.

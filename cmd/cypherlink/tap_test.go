@@ -191,7 +191,7 @@ func TestTapOfANetwork(t *testing.T) {
 		paid(t, s, strings.ReplaceAll(samplePayment, "2000.00", "30.00"), payment.StatusSettled)
 		later := saved(t, client, env["TAP"], records, records)
 		code, out := auditedFeed(t, dir, later, "--checkpoint", kept)
-		if code != 0 || !strings.Contains(out, "Records 3 to 4") {
+		if code != 0 || !strings.Contains(out, "Records 3 to 4") || !strings.Contains(out, "the 2 events that were checked before") {
 			t.Errorf("%d, %s", code, out)
 		}
 		if code, out := auditedFeed(t, dir, later, "--checkpoint", kept); code != exitFailed {
@@ -199,7 +199,8 @@ func TestTapOfANetwork(t *testing.T) {
 		}
 	})
 	t.Run("the network's audit names the tap that runs", func(t *testing.T) {
-		if code, out := audited(t, dir); code != exitRefused || !strings.Contains(out, folderTap+", pid ") {
+		code, out := audited(t, dir)
+		if code != exitRefused || !strings.Contains(out, "of a network that is down") || !strings.Contains(out, folderTap+", pid ") {
 			t.Errorf("%d, %s", code, out)
 		}
 	})
@@ -225,7 +226,7 @@ func TestTapOfANetwork(t *testing.T) {
 func auditSaved(t *testing.T, dir string, feed []byte, kept string) {
 	t.Helper()
 	code, out := auditedFeed(t, dir, feed, "--checkpoint", kept)
-	if code != 0 || !strings.Contains(out, "Records 1 to 2") {
+	if code != 0 || !strings.Contains(out, "Records 1 to 2") || strings.Contains(out, "before") {
 		t.Fatalf("%d, %s", code, out)
 	}
 	lines := bytes.SplitAfter(feed, []byte("\n"))
@@ -397,6 +398,9 @@ func TestAuditCommandLine(t *testing.T) {
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, []byte("{}"), fileMode); err != nil {
 		t.Fatal(err)
+	}
+	if code, _, errOut := command(t, "audit", dir); code != exitRefused || !strings.Contains(errOut, "not the folder of a network") {
+		t.Errorf("exit %d, %s", code, errOut)
 	}
 	for _, args := range [][]string{
 		{},

@@ -16,7 +16,7 @@ type verifyCommand struct {
 }
 
 // Run says what the receipt proves and, apart from it, what banks and operators state. Exit code 1 says
-// that it does not hold.
+// that it does not hold, 2 that there is nothing to check it by.
 func (c *verifyCommand) Run(s *session) error {
 	raw, err := os.ReadFile(c.Genesis)
 	if err != nil {
@@ -28,7 +28,7 @@ func (c *verifyCommand) Run(s *session) error {
 	}
 	g, err := chain.ParseGenesis(raw)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.Genesis, err)
+		return refusal{fmt.Errorf("%s: %w", c.Genesis, err)}
 	}
 	f, err := payment.VerifyReceipt(g, receipt)
 	if err != nil {
