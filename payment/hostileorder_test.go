@@ -262,7 +262,8 @@ func TestWaitingFundingIsShown(t *testing.T) {
 		}
 		time.Sleep(20 * lanes().Resend)
 		got, amount := alerts(), (left + 5).Format(assetDCEP().Scale)
-		if len(got) != 1 || !strings.HasPrefix(got[0], "fundings wait: 2, the first of "+amount+": ") {
+		if len(got) != 1 || !strings.HasPrefix(got[0], "fundings wait: 2, the first of "+amount+": ") ||
+			!strings.Contains(got[0], "does not cover "+amount) {
 			t.Errorf("the operator is told %q", got)
 		}
 		if said := d.of(t, "the chain does not take what was handed in"); len(said) != 1 {
@@ -292,6 +293,24 @@ func TestLowSideIsShownInUnits(t *testing.T) {
 			ch, err := a.Tellers.Channel(t.Context(), id)
 			low := "this bank's side is low: 12.34 of 100012.34 are free"
 			return err == nil && slices.Equal(ch.Alerts, []string{low})
+		})
+	})
+}
+
+// Each bank's operator is told of lanes by whose they are, as the interface has them, and not by their letters.
+func TestAlertsNameLanesByTheirBank(t *testing.T) {
+	playChannel(t, func(t *testing.T, w *channelWorld, a, b *Connect) {
+		id := w.opened(a, b)
+		w.setFault(hush)
+		w.pays(a, 1, w.a, w.b, "10.00")
+		w.eventually("a challenge is open, and both are told", func() bool {
+			for c, want := range map[*Connect]string{a: "this bank's lane: ", b: "the other bank's lane: "} {
+				ch, err := c.Tellers.Channel(t.Context(), id)
+				if err != nil || !slices.Contains(ch.Alerts, want+"a challenge is open") {
+					return false
+				}
+			}
+			return true
 		})
 	})
 }

@@ -232,9 +232,12 @@ func (t *teller) alerts(s *channels.Standing) []string {
 	add(!t.view.Fresh, "this bank's follower is behind")
 	add(open && !s.Synced, "the other bank does not answer")
 	for i, l := range s.Lanes {
-		side := channels.Side(i)
-		add(l.Barred, "lane %s: this bank's log was an old copy; the generation has to end", side)
-		add(open && c.Lanes[i].Challenge != (channels.Challenge{}), "lane %s: a challenge is open", side)
+		lane := "the other bank's lane"
+		if channels.Side(i) == t.own {
+			lane = "this bank's lane"
+		}
+		add(l.Barred, "%s: this bank's log was an old copy; the generation has to end", lane)
+		add(open && c.Lanes[i].Challenge != (channels.Challenge{}), "%s: a challenge is open", lane)
 	}
 	money := func(minor int64) string { return cypherlink.Amount(minor).Format(t.asset.Scale) }
 	add(open && c.Total() > 0 && s.Free < c.Total()/lowShare, "this bank's side is low: %s of %s are free",

@@ -310,7 +310,8 @@ func (s *State) change(
 			balance, err = balance.Add(cypherlink.Amount(move))
 		}
 		if err != nil {
-			return refuseChannel(channels.T1, "AM04", "account %s does not cover %d", account, -move)
+			return refuseChannel(channels.T1, "AM04", "account %s does not cover %s", account,
+				cypherlink.Amount(-move).Format(after.Asset.Scale))
 		}
 		balances[string(BalanceKey(account, after.Asset))] = encodeAmount(balance)
 	}
