@@ -37,6 +37,10 @@ func main() {
 func run(ctx context.Context, args []string, errOut io.Writer) int {
 	flags := flag.NewFlagSet("cypherlink-tap", flag.ContinueOnError)
 	flags.SetOutput(errOut)
+	flags.Usage = func() {
+		fmt.Fprintf(errOut, "Usage: cypherlink-tap --config FILE\n\nFollow the chain with a regulator's transport key, and serve what is "+
+			"verified,\nfor reading alone: /v1/events, /v1/stream, /v1/head; /openapi.yaml describes them.\n")
+	}
 	file := flags.String("config", "", "configuration `file`")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -83,7 +83,7 @@ func TestWhatCannotBeRun(t *testing.T) {
 		code int
 		says string
 	}{
-		{"help", []string{"--help"}, 0, "-config"},
+		{"help", []string{"--help"}, 0, "for reading alone: /v1/events"},
 		{"no configuration", nil, exitRefused, "-config"},
 		{"an argument too many", []string{"--config", file, "x"}, exitRefused, "-config"},
 		{"an unknown flag", []string{"--sign"}, exitRefused, "not defined"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -145,7 +146,7 @@ func (d *demo) serve() error {
 		return err
 	}
 	d.say("\nThe network stays up until it is interrupted. Its folder is %s.\n", d.dir)
-	d.say("%s", env)
+	d.say("%s", withoutTap(env))
 	call := "curl --tlsv1.3 --cacert $CA_CERT --cert $CLIENT_CERT --key $CLIENT_KEY"
 	for _, line := range []string{
 		"%s -H 'Content-Type: application/json' -H 'Idempotency-Key: 1' -d @%s/pay.json $API_BANK_A/v1/payments",
@@ -158,12 +159,28 @@ func (d *demo) serve() error {
 	}
 	d.say("%s -H 'Content-Type: application/json' -H 'Idempotency-Key: 2' -d '%s' $API_CLEARING/v1/quotes",
 		call, `{"source":{"asset":"DE"},"destination":{"asset":"DC/EP","amount":"2000.00"},"debtor_agent":"CYPADEFFXXX"}`)
+	if d.act != nil {
+		d.say("%s -H 'Content-Type: application/json' -H 'Idempotency-Key: 3' -d @%s/pay-channel.json "+
+			"$API_BANK_B/v1/payments", call, d.dir)
+		d.say("%s $API_BANK_B/v1/channels", call)
+	}
 	select {
 	case <-d.session.Done():
 		return nil
 	case err := <-d.stage.failed:
 		return err
 	}
+}
+
+// withoutTap is an environment without the tap, which a demonstration does not run.
+func withoutTap(env string) string {
+	var left strings.Builder
+	for line := range strings.Lines(env) {
+		if !strings.HasPrefix(line, "TAP") && !strings.HasPrefix(line, "PID_TAP=") {
+			left.WriteString(line)
+		}
+	}
+	return left.String()
 }
 
 func (d *demo) say(format string, args ...any) {

@@ -179,6 +179,14 @@ func TestDemoGoesOnWithoutItsLeader(t *testing.T) {
 	}
 }
 
+// What a demonstration says of its network is there.
+func TestDemoServesNoTap(t *testing.T) {
+	const env = "CA_CERT=a\nTAP=b\nTAP_KEY=c\nKAFKA_EVENTS=d\nPID_LEDGER=1\nPID_TAP=0\n"
+	if got := withoutTap(env); got != "CA_CERT=a\nKAFKA_EVENTS=d\nPID_LEDGER=1\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 // A folder never holds the receipt of another performance than the last one.
 func TestDemoReplacesReceipts(t *testing.T) {
 	dir := t.TempDir()
