@@ -176,8 +176,8 @@ type Channel struct {
 	Alerts []string `json:"alerts" nullable:"false" doc:"What an operator should look at."`
 	Limits Limits   `json:"limits" doc:"What the banks agreed when the channel opened."`
 	// Height and Time are of the block from which the chain's part is.
-	Height uint64    `json:"height" minimum:"0" example:"1207" doc:"The block that the chain's part is of."`
-	Time   time.Time `json:"time" doc:"That block's time."`
+	Height uint64    `json:"height" minimum:"0" example:"1207" doc:"The chain's block; 0 while OPENING."`
+	Time   time.Time `json:"time" doc:"That block's time; 1970 if it is 0."`
 }
 
 // Sides are an amount of each of a channel's banks.
