@@ -142,3 +142,23 @@ func (p *pair) chainDoes(s Side, a Action) error {
 	p.move(moves)
 	return err
 }
+
+// A bank asks for a release of the other one's money, which would then lack it in the channel: it is refused,
+// though all else is in order.
+func TestReleaseOfOthersMoney(t *testing.T) {
+	p := meet(t)
+	p.pays(A, 5)
+	p.arrive()
+	q := p.parties[A]
+	for _, by := range []Side{A, B} {
+		j := Joint{
+			Channel: p.chain.ID, Proposer: B, Counter: 1, Do: Release{By: by, Amount: 900, Number: 1},
+			ValidUntil: p.now.S + 4,
+		}
+		j.Points[A], j.Points[B] = q.own().point(q.own().certified), q.peer().point(q.peer().certified)
+		e, err := q.Hear(p.ms, Proposal{Joint: j})
+		if refused := cypherlink.ErrorCode(err) == L8.Code(); refused != (by == A) || len(e.Together) > 0 == refused {
+			t.Errorf("of %s's money: %v", by, err)
+		}
+	}
+}

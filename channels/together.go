@@ -129,6 +129,9 @@ func (p *Party) certifiedPoints(j *Joint) error {
 }
 
 func (p *Party) mayRelease(j *Joint, r Release) error {
+	if r.By != j.Proposer {
+		return refuse(L8, reasonSigner, "a bank's money is released at its own wish, not at the other one's")
+	}
 	l := &p.d.lanes[r.By]
 	end := l.last
 	if r.By == p.s.Side {
