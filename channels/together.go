@@ -146,6 +146,13 @@ func (p *Party) mayRelease(j *Joint, r Release) error {
 	if r.Number != p.view.Channel.Releases+1 || r.Amount <= 0 {
 		return refuse(L8, reasonFailed, "release %d of %d", r.Number, r.Amount)
 	}
+	// Of one number one alone may happen, so that who sees it on the chain knows which did.
+	if slices.ContainsFunc(p.d.joints, func(other Joint) bool {
+		_, release := other.Do.(Release)
+		return release && p.live(&other)
+	}) {
+		return refuse(L8, reasonOffline, "another release may still happen")
+	}
 	// What the release leaves has to be there whatever of the reverse lane is anchored.
 	if p.free(r.By, p.reliedPoint(j, r.By.Other()), end.Head) < int64(r.Amount) {
 		return refuse(L8, reasonFunds, "%s are not free", r.Amount.Format(p.view.Channel.Asset.Scale))

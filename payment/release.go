@@ -44,6 +44,29 @@ func decodeRelease(raw []byte) (release, error) {
 	return v, finish(r)
 }
 
+// overtaken are the numbers of this bank's releases that were void, and of which it has then signed the other
+// bank's. It is a fold of the channel's log.
+type overtaken struct {
+	// own is the number of this bank's last release.
+	own     uint64
+	numbers map[uint64]bool
+}
+
+// fold takes an event of the log. A bank signs no release as long as another one of that number may happen
+// (L8): so of those that it has signed only the last one can have.
+func (o *overtaken) fold(own channels.Side, e channels.Event) {
+	joined, _ := e.(channels.Joined)
+	signed, ok := joined.Joint.Do.(channels.Release)
+	switch {
+	case !ok:
+	case joined.Joint.Proposer == own:
+		o.own = signed.Number
+		delete(o.numbers, signed.Number)
+	case signed.Number == o.own:
+		o.numbers[signed.Number] = true
+	}
+}
+
 // releaseOrder is a release that is wanted, and the key under which its operator wants it: empty if the bank
 // itself does.
 type releaseOrder struct {
@@ -69,8 +92,14 @@ func (t *teller) releases(ctx context.Context, n *turn, o *releaseOrder) error {
 			return err
 		}
 	}
-	if last := &t.ordered.release; last.underWay(&t.view) {
+	last := &t.ordered.release
+	if last.underWay(&t.view) {
 		return refuse(channels.L8.Code(), notYet, "L8: another release of this bank's is under way", nil)
+	}
+	// Two banks whose bands ask at once consent to neither: then it is A's turn.
+	if turn := last.ValidUntil + 2*t.tellers.Lanes.JointS; o.key == "" && t.own == channels.B &&
+		last.void(&t.view) && t.view.Now.S < turn {
+		return refuse(channels.L8.Code(), notYet, "L8: it is the other bank's turn to release", nil)
 	}
 	from := len(n.persist)
 	err := t.do(n, func(now int64) (channels.Effects, error) {
@@ -92,7 +121,8 @@ func (t *teller) releases(ctx context.Context, n *turn, o *releaseOrder) error {
 	return nil
 }
 
-// stands tells whether the order's key stands for a release. It stands for none any more that is void.
+// stands tells whether the order's key stands for a release. It stands for none any more that is void,
+// whichever other one has taken its number.
 func (t *teller) stands(tx *store.Tx, o *releaseOrder) (bool, error) {
 	stream, at, err := standingUnder(tx, o.key, o.raw)
 	if err != nil || stream == "" {
@@ -106,8 +136,22 @@ func (t *teller) stands(tx *store.Tx, o *releaseOrder) (bool, error) {
 		return false, fmt.Errorf("%s ends before event %d: %w", stream, at, ErrEvent)
 	}
 	r, err := decodeRelease(stored[0].Body)
-	if err != nil || !r.void(&t.view) {
-		return err == nil, err
+	if err != nil {
+		return false, err
+	}
+	void := r.void(&t.view) || t.overtaken.numbers[r.Number]
+	for _, e := range stored[1:] {
+		if e.Kind != orderedRelease {
+			continue
+		}
+		later, err := decodeRelease(e.Body)
+		if err != nil {
+			return false, err
+		}
+		void = void || later.Number == r.Number
+	}
+	if !void {
+		return true, nil
 	}
 	return false, forget(tx, o.key)
 }

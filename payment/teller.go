@@ -49,17 +49,18 @@ type teller struct {
 	payments map[cypherlink.UETR]*live
 	// queue are payments that are not written yet, in the order in which they came; single are those
 	// that a Validator refused together with others, each of which gets an update of its own.
-	queue    []*live
-	single   map[cypherlink.UETR]bool
-	lost     map[cypherlink.UETR]bool // those that the lane carries, and this bank's log does not
-	pace     anchorPace
-	handing  map[string]bool // what is being handed to the chain
-	ordered  ordered         // by the operator, and not on the chain yet
-	alone    int64           // when this bank closes alone, in block time
-	wake     time.Time
-	outbound chan []channels.Message
-	drafts   drafting
-	tasks    sync.WaitGroup
+	queue     []*live
+	single    map[cypherlink.UETR]bool
+	lost      map[cypherlink.UETR]bool // those that the lane carries, and this bank's log does not
+	pace      anchorPace
+	handing   map[string]bool // what is being handed to the chain
+	ordered   ordered         // by the operator, and not on the chain yet
+	overtaken overtaken
+	alone     int64 // when this bank closes alone, in block time
+	wake      time.Time
+	outbound  chan []channels.Message
+	drafts    drafting
+	tasks     sync.WaitGroup
 
 	locks *tellerLocks
 
@@ -109,7 +110,7 @@ func (s *Tellers) newTeller(ctx context.Context, v *channels.View) (*teller, err
 		tellers: s, id: ch.ID, own: own, peer: ch.Banks[own.Other()], banks: ch.Banks, asset: ch.Asset,
 		stream:   channelStream(ch.ID),
 		payments: map[cypherlink.UETR]*live{}, single: map[cypherlink.UETR]bool{},
-		lost:     map[cypherlink.UETR]bool{},
+		lost: map[cypherlink.UETR]bool{}, overtaken: overtaken{numbers: map[uint64]bool{}},
 		handing:  map[string]bool{},
 		outbound: make(chan []channels.Message, 64), drafts: drafting{signal: make(chan struct{}, 1)},
 		signal: make(chan struct{}, 1), ended: make(chan struct{}),
@@ -132,6 +133,9 @@ func (s *Tellers) newTeller(ctx context.Context, v *channels.View) (*teller, err
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, e := range events {
+		t.overtaken.fold(own, e)
 	}
 	t.sequence = int64(len(events))
 	t.party = channels.NewParty(t.settings(), ch, events)

@@ -74,6 +74,7 @@ func (t *teller) do(n *turn, step func(nowMS int64) (channels.Effects, error)) e
 	}
 	for _, event := range e.Persist {
 		t.locks.book.fold(event)
+		t.overtaken.fold(t.own, event)
 		if wrote, ok := event.(channels.Wrote); ok {
 			t.each(n, t.own, &wrote.Entry.Update, wrote.Entry.Operations, Signed)
 		}
