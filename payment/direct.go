@@ -214,8 +214,8 @@ func (o *Outgoing) overChannel(now time.Time, in Input) []Fact {
 	return nil
 }
 
-// namedLately tells whether the creditor's bank has just named a payment that brings the money back, so that it
-// has no other one yet.
+// namedLately tells whether the creditor's bank has just named a payment that brings the money back, so that
+// it has no other one yet.
 func (o *outgoing) namedLately(now time.Time) bool {
 	return o.status == StatusReturnPending && now.Before(o.updated.Add(returnPause))
 }
