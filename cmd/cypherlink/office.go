@@ -75,12 +75,13 @@ func (d *directory) serve(
 	})
 }
 
-// telling is answer, but that the operator is told which peer's call is refused, and by which rule.
+// telling is answer, but that the operator is told which peer's call is refused, and by which rule: also if
+// the peer has hung up since.
 func telling(log *slog.Logger, a answer) answer {
 	var complaints payment.Complaints
 	return func(ctx context.Context, from cypherlink.ParticipantID, kind uint8, body []byte) ([]byte, error) {
 		reply, err := a(ctx, from, kind, body)
-		if err != nil && ctx.Err() == nil {
+		if _, refused := errors.AsType[*cypherlink.Error](err); refused || err != nil && ctx.Err() == nil {
 			complaints.About(time.Now(), log, from, string(cypherlink.ErrorCode(err))).WarnContext(ctx,
 				"a peer's call is refused", slog.Int("kind", int(kind)), slog.String("cause", err.Error()))
 		}

@@ -51,8 +51,12 @@ func TestRefusedCallsAreTold(t *testing.T) {
 			t.Errorf("%s is missing in\n%s", rule, said)
 		}
 	}
-	if n := strings.Count(said, "\n"); n != 2 {
-		t.Errorf("%d lines", n)
+	hungUp := cypherlink.ParticipantID{8}
+	if !strings.Contains(said, "peer="+hungUp.String()+" rule="+string(payment.CodeCrowded)) {
+		t.Errorf("who hangs up is missing in\n%s", said)
+	}
+	if n := strings.Count(said, "\n"); n != 3 {
+		t.Errorf("%d lines in\n%s", n, said)
 	}
 }
 
